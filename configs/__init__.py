@@ -1,0 +1,1 @@
+"""Recipes: one short function a named experiment."""

@@ -1,0 +1,1 @@
+"""Makes dataset folders; the command is jaxtag-prep."""

@@ -1,0 +1,173 @@
+"""The stages of making a dataset folder, each whole or absent, so that a run that was stopped goes on.
+
+In order: preparing.json (what is being prepared; there until all is done), rejects.jsonl and, of simulated
+posts, images/, then records/; by records/ alone, columns/, text/, vocabulary/ and dataset.json; splits/default/.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxtag.data.columns import Ragged
+from jaxtag.data.posts import COLUMNS
+from jaxtag.data.text import Cleaning
+from jaxtag.errors import JaxtagError
+from jaxtag.files import SIDE, fingerprint, new_folder, read_json, seal, write_json
+
+from . import funnel as funnels
+from . import pack, records, splits
+from .funnel import Funnel
+from .plan import Plan, differences
+from .posts import Chunk
+from .progress import Bar
+from .tables import Bad
+from .tally import Tally
+from .workers import ordered
+
+SEALED = ("columns", "images", "text", "vocabulary")  # folders that dataset.json vouches for
+_OWN = {*SEALED, "records", "splits", "dataset.json", "preparing.json", "rejects.jsonl"}
+
+
+def build(out: Path, plan: Plan, chunks: Iterator[Chunk], workers: int, max_bad: float = 0.01) -> dict[str, Any]:
+    """Make the dataset folder `out`, or what is missing of it.
+
+    Args:
+      out: the folder; absent, empty, or holding what an earlier run of the same plan left.
+      plan: what to prepare.
+      chunks: the source's posts; not touched when the records are there already.
+      workers: processes that clean text; 1 cleans in this one.
+      max_bad: the largest fraction of bad rows to put up with.
+
+    Returns:
+      dataset.json, and under 'split' the default split's split.json.
+
+    Raises:
+      JaxtagError: the folder holds something else, the source is bad, or no post is left.
+    """
+    _begin(out, plan)
+    try:
+        if not (out / "records").is_dir():
+            _records(out, plan, chunks, workers, max_bad)
+        if not (out / "dataset.json").is_file():
+            _columns(out)
+        split = splits.make(out, "default", plan.preset.split)
+    except BaseException:
+        if not (out / "records").is_dir():  # nothing worth going on from
+            shutil.rmtree(out / "images", ignore_errors=True)
+            (out / "preparing.json").unlink(missing_ok=True)
+            if not any(out.iterdir()):
+                out.rmdir()
+        raise
+    (out / "preparing.json").unlink(missing_ok=True)
+    return read_json(out / "dataset.json", "dataset description") | {"split": split}
+
+
+def repack(out: Path) -> None:
+    """Make the columns again by `out`/records alone."""
+    (out / "dataset.json").unlink(missing_ok=True)
+    _columns(out)
+
+
+def _begin(out: Path, plan: Plan) -> None:
+    """Claim the folder, or find what an earlier run of the same plan left in it.
+
+    Raises:
+      JaxtagError: it holds anything else.
+    """
+    if out.exists() and not out.is_dir():
+        raise JaxtagError(f"{out} is not a folder", "name another --out")
+    there = {path.name.removesuffix(SIDE).removesuffix(".old") for path in out.iterdir()} if out.exists() else set()
+    if there - _OWN:
+        raise JaxtagError(f"{out} holds {sorted(there - _OWN)[0]}, which is no part of a dataset", "name another --out")
+    wanted = plan.to_json()
+    if (out / "preparing.json").is_file():
+        found = read_json(out / "preparing.json", "description of what is being prepared")
+    elif (out / "dataset.json").is_file():
+        found = read_json(out / "dataset.json", "dataset description")
+    elif there - {"rejects.jsonl"}:
+        raise JaxtagError(f"{out} holds {sorted(there)[0]} but no dataset.json", "delete it, or name another --out")
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "preparing.json", wanted)
+        return
+    if differing := differences(found, wanted):
+        raise JaxtagError(
+            f"{out} was prepared otherwise: {'; '.join(differing[:3])}", "name another --out, or delete this one"
+        )
+
+
+def _records(out: Path, plan: Plan, chunks: Iterator[Chunk], workers: int, max_bad: float) -> None:
+    """The stage `records/`, with `rejects.jsonl` before it."""
+    tally, rejects = Tally(), out / "rejects.jsonl"
+    rejects.unlink(missing_ok=True)
+    encoder = records.Encoder(plan.preset.cleaning(), plan.preset.words_counted)
+    with new_folder(out / "records") as folder, Bar("reading and cleaning", 1000) as bar:
+
+        def posts() -> Iterator[list[Any]]:
+            for chunk in chunks:
+                tally.add(chunk)
+                _reject(rejects, chunk.bad)
+                tally.check(max_bad, rejects, final=False)
+                bar.to(int(1000 * chunk.done), f"{tally.read:,} posts")
+                yield chunk.posts
+
+        written = records.write(folder, ordered(encoder, posts(), workers))
+        tally.check(max_bad, rejects, final=True)
+        seen = ", ".join(f"{language or 'none'} {n}" for language, n in tally.languages.most_common(5))
+        funnel = tally.funnel(plan).check(f"; languages met: {seen}" if seen else "")
+        assert written == funnel.steps[-1][1], (written, funnel)
+        records.write_metadata(folder, plan.to_json() | {"funnel": funnel.to_json(), "rejected": tally.bad})
+
+
+def _reject(path: Path, bad: list[Bad]) -> None:
+    if bad:
+        with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
+            for row in bad:
+                value = {"file": row.file, row.unit: row.place, "reason": row.reason, "text": row.start[:200]}
+                file.write(json.dumps(value) + "\n")
+
+
+def _columns(out: Path) -> None:
+    """The stages `columns/`, `text/`, `vocabulary/` and `dataset.json`, by `records/` alone."""
+    plan = records.read_metadata(out / "records")
+    settings = plan["settings"]
+    total = plan["funnel"][-1]["posts"]
+    with Bar("packing", total) as bar:
+        flat = pack.flatten(bar.over(records.read(out / "records"), len))
+        cleaning = Cleaning.from_json(settings["cleaning"])
+        packed = pack.pack(flat, cleaning.stop_words, settings["history"], plan["has"])
+        del flat
+    funnel = Funnel.from_json(plan["funnel"]).add(funnels.DISTINCT, len(packed.length))
+    for name, fill in pack.folders(packed):
+        with new_folder(out / name) as folder:
+            fill(folder)
+    sealed = {f"{part}/{name}": found for part in SEALED for name, found in seal(out / part).items()}
+    write_json(out / "dataset.json", _describe(plan, packed, funnel, sealed))
+
+
+def _describe(plan: dict[str, Any], packed: pack.Packed, funnel: Funnel, sealed: dict[str, Any]) -> dict[str, Any]:
+    """dataset.json."""
+    described = {}
+    for name, column in packed.columns.items():
+        values = column.values if isinstance(column, Ragged) else column
+        described[name] = {
+            "dtype": COLUMNS[name].dtype,
+            "ragged": COLUMNS[name].ragged,
+            "width": column.shape[1] if isinstance(column, np.ndarray) and column.ndim == 2 else 0,
+            "rows": len(column),
+            "values": int(values.size),
+        }
+    return plan | {
+        "funnel": funnel.to_json(),
+        "posts": len(packed.length),
+        "authors": len(packed.authors) - 1,
+        "words": len(packed.words),
+        "hashtags": len(packed.hashtags),
+        "columns": described,
+        "fingerprint": fingerprint({"files": sealed, "settings": plan["settings"]}),
+        "files": sealed,
+    }

@@ -1,0 +1,205 @@
+"""Batches: the columns a system asked for, gathered at fixed shapes, on the device or streamed to it.
+
+`Reading` says what is read and how; `Resident` keeps whole columns on every device and gathers there;
+`Streamed` gathers on the host, ahead of the device. Both give the same batches in the same order. The
+split's ids are put in place of the dataset's while reading: nothing on disk depends on a split.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxtag.data import columns, order
+from jaxtag.data.columns import Ragged
+from jaxtag.data.dataset import Dataset, Split
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, round_up
+from jaxtag.errors import JaxtagError
+from jaxtag.experiment import Experiment
+from jaxtag.parallel.mesh import by_batch, replicated
+
+Batch = dict[str, Any]
+RESIDENT_STEPS = 1024  # most steps one dispatch may take, when the data are on the device
+STREAMED_STEPS, STREAMED_BYTES = 64, 64 << 20  # the same when they are sent with it
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a system reads of a split.
+
+    Attributes:
+      columns: ragged columns by name; `tokens` still holds dataset ids.
+      lengths: values a post has in a batch, by name.
+      word_ids: `[dataset words]`, from a dataset word id to the split's.
+      targets: dataset hashtag ids that `hashtags` is expressed in: a value is a position in it.
+    """
+
+    columns: dict[str, Ragged]
+    lengths: dict[str, int]
+    word_ids: np.ndarray
+    targets: np.ndarray
+
+    def gather(self, rows: np.ndarray) -> Batch:
+        """The batch of `rows [B]` as host arrays; a row of −1 is all padding."""
+        batch = {
+            name: columns.gather(self.columns[name], rows, length, COLUMNS[name].padding)
+            for name, length in self.lengths.items()
+        }
+        return batch | {"tokens": self.word_ids[batch["tokens"]]} if "tokens" in batch else batch
+
+
+def reading(dataset: Dataset, split: Split, experiment: Experiment, names: tuple[str, ...], targets: np.ndarray) -> Reading:
+    """What a system that reads `names` reads of `split`, with hashtags as positions in `targets`.
+
+    Raises:
+      JaxtagError: the dataset lacks one of the columns; the message gives the command that adds it.
+    """
+    rows = np.concatenate([split.train, split.validation, split.test])
+    found = {name: dataset.column(name) for name in names}
+    found["hashtags"] = positions_in(dataset.column("hashtags"), targets, len(dataset.hashtags))
+    lengths = {name: round_up(int(column.lengths(rows).max(initial=1))) for name, column in found.items()}
+    if "tokens" in lengths:
+        lengths["tokens"] = min(lengths["tokens"], round_up(experiment.data.length))
+    return Reading(found, lengths, split.word_ids(len(dataset.words), experiment.data.words), targets)
+
+
+def positions_in(hashtags: Ragged, targets: np.ndarray, known: int) -> Ragged:
+    """A hashtags column as positions in `targets`; hashtags that are not among them are left out.
+
+    Args:
+      hashtags: dataset hashtag ids.
+      targets: dataset hashtag ids.
+      known: how many hashtags the dataset has.
+    """
+    table = np.full(known, -1, np.int32)
+    table[targets] = np.arange(len(targets), dtype=np.int32)
+    values = table[hashtags.values]
+    before = np.concatenate([[0], np.cumsum(values >= 0)])
+    return Ragged(values[values >= 0], before[hashtags.offsets])
+
+
+def word_rows(split: Split, experiment: Experiment) -> int:
+    """Rows of a word table for `split`: its words and the two reserved, rounded up to fit every mesh."""
+    words = min(len(split.words), experiment.data.words or len(split.words))
+    return round_up(words + FIRST_WORD, experiment.parallel.multiple)
+
+
+class Resident:
+    """Whole columns on every device; batches are gathered there, inside the compiled step."""
+
+    steps = RESIDENT_STEPS
+
+    def __init__(self, source: Reading, mesh: Mesh):
+        """Put the columns of `source` on every device of `mesh`, words as the split's ids."""
+        host = {}
+        for name in source.lengths:
+            column = source.columns[name]
+            values = source.word_ids[column.values] if name == "tokens" else np.asarray(column.values)
+            host[name] = (np.append(values, np.int32(COLUMNS[name].padding)), column.offsets.astype(np.int32))
+        self._arrays = jax.device_put(host, replicated(mesh))
+        self._lengths, self._mesh = source.lengths, mesh
+
+    def feed(self, step: int, steps: int) -> Any:
+        """What a dispatch of any steps is given: the columns, always the same arrays."""
+        return self._arrays
+
+    def feed_shardings(self) -> Any:
+        """Where `feed` lies."""
+        return replicated(self._mesh)
+
+    def fetch(self, feed: Any, numbers: Any, step: jax.Array, place: jax.Array, batch: int) -> Batch:
+        """The training batch of `step`; traceable."""
+        return self._gather(feed, order.rows_of_step(numbers["rows"], numbers["order"], numbers["seed"], step, batch))
+
+    def feed_rows(self, rows: np.ndarray) -> Any:
+        """What `fetch_rows` needs for the posts `rows`."""
+        return self._arrays, jax.device_put(rows.astype(np.int32), replicated(self._mesh))
+
+    def fetch_rows(self, feed: Any) -> Batch:
+        """The batch of the rows given to `feed_rows`; traceable."""
+        return self._gather(*feed)
+
+    def _gather(self, arrays: Any, rows: jax.Array) -> Batch:
+        batch = {}
+        for name, (values, offsets) in arrays.items():
+            known = jnp.maximum(rows, 0)
+            start = offsets[known]
+            size = jnp.where(rows < 0, 0, offsets[known + 1] - start)
+            place = jnp.arange(self._lengths[name])
+            taken = values[jnp.minimum(start[:, None] + place, len(values) - 1)]
+            batch[name] = jnp.where(place < size[:, None], taken, COLUMNS[name].padding)
+        return jax.lax.with_sharding_constraint(batch, by_batch(self._mesh))
+
+
+class Streamed:
+    """Batches gathered on the host by threads, some steps ahead, and sent a dispatch at a time."""
+
+    def __init__(self, source: Reading, mesh: Mesh, rows: np.ndarray, seed: int, batch: int):
+        """Read the training part `rows` in the order of `seed`, `batch` posts a step."""
+        self._source, self._mesh, self._rows, self._seed, self._batch = source, mesh, rows, seed, batch
+        bytes_a_step = 4 * batch * sum(source.lengths.values())
+        self.steps = max(1, min(STREAMED_STEPS, STREAMED_BYTES // bytes_a_step))
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="gather")
+        self._ahead: deque[tuple[int, Future]] = deque()
+
+    def feed(self, step: int, steps: int) -> Any:
+        """The batches of `step … step + steps − 1`, stacked, on the device; later ones are begun."""
+        if self._ahead and self._ahead[0][0] != step:
+            self._ahead.clear()
+        first = self._ahead[-1][0] + 1 if self._ahead else step
+        for later in range(first, step + steps + self.steps):
+            self._ahead.append((later, self._threads.submit(self._gather, later)))
+        parts = [self._ahead.popleft()[1].result() for _ in range(steps)]
+        parts += [parts[-1]] * (self.steps - steps)  # never read: they keep the shape
+        stacked = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+        return jax.device_put(stacked, self.feed_shardings())
+
+    def feed_shardings(self) -> Any:
+        """Where `feed` lies."""
+        return by_batch(self._mesh, leading=1)
+
+    def fetch(self, feed: Any, numbers: Any, step: jax.Array, place: jax.Array, batch: int) -> Batch:
+        """The training batch at `place` of a feed; traceable."""
+        return jax.tree.map(lambda x: x[place], feed)
+
+    def feed_rows(self, rows: np.ndarray) -> Any:
+        """The batch of `rows`, on the device."""
+        return jax.device_put(self._source.gather(rows), by_batch(self._mesh))
+
+    def fetch_rows(self, feed: Any) -> Batch:
+        """The batch that `feed_rows` sent."""
+        return feed
+
+    def _gather(self, step: int) -> Batch:
+        return self._source.gather(order.rows_of_step_on_host(self._rows, self._seed, step, self._batch))
+
+
+Source = Resident | Streamed
+
+
+def open_source(
+    source: Reading, mesh: Mesh, split: Split, experiment: Experiment, say: Callable[[str], None] = lambda _: None
+) -> Source:
+    """Columns where `experiment.data.placement` wants them, or where they fit.
+
+    Raises:
+      JaxtagError: resident is asked for and they are too large to be.
+    """
+    values = sum(len(source.columns[n].values) + len(source.columns[n].offsets) for n in source.lengths)
+    mib = 4 * values / 2**20
+    placement = experiment.data.placement
+    fits = mib <= experiment.data.resident_mib and values < 2**31
+    if placement == "resident" and not fits:
+        raise JaxtagError(f"resident columns would take {mib:.0f} MiB on each device, data.resident_mib is "
+                          f"{experiment.data.resident_mib}", "raise it, or use --data.placement streamed")
+    if placement == "resident" or (placement == "auto" and fits):
+        say(f"columns: resident, {mib:.1f} MiB on each device")
+        return Resident(source, mesh)
+    say(f"columns: streamed from the host, {mib:.1f} MiB")
+    return Streamed(source, mesh, split.train, experiment.training.seed, experiment.training.batch)

@@ -1,0 +1,126 @@
+"""The column store: flat .npy files read through memory maps, ragged columns as values and offsets.
+
+A column `c` is `c.npy` (`[rows]` or `[rows, width]`), or for a ragged one `c.values.npy` (`[total]`)
+and `c.offsets.npy` (`[rows + 1]`, int64): row i holds values[offsets[i]:offsets[i + 1]].
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from jaxtag.data.posts import COLUMNS
+from jaxtag.errors import JaxtagError
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """A ragged column: `values [total]` and `offsets [rows + 1]`, as memory maps or arrays."""
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def lengths(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """How many values each of `rows` (all of them by default) has, int64."""
+        if rows is None:
+            return np.diff(self.offsets)
+        return self.offsets[rows + 1] - self.offsets[rows]
+
+
+def write(folder: Path, name: str, values: np.ndarray, offsets: np.ndarray | None = None) -> None:
+    """Write one column below `folder`, in the dtype that `jaxtag.data.posts` gives it.
+
+    Raises:
+      ValueError: the column is ragged and has no offsets, or the other way round (a bug in the caller).
+    """
+    column = COLUMNS[name]
+    if column.ragged != (offsets is not None):
+        raise ValueError(f"column {name}: ragged is {column.ragged}, offsets given is {offsets is not None}")
+    values = np.ascontiguousarray(values, dtype=column.dtype)
+    if offsets is None:
+        np.save(folder / f"{name}.npy", values)
+    else:
+        np.save(folder / f"{name}.values.npy", values)
+        np.save(folder / f"{name}.offsets.npy", np.ascontiguousarray(offsets, dtype=np.int64))
+
+
+def ragged(lists: Iterable[Iterable[int]], dtype: str = "int32") -> Ragged:
+    """Lists of numbers as one ragged column (for tests and small data)."""
+    parts = [np.asarray(list(x), dtype=dtype) for x in lists]
+    offsets = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(p) for p in parts], out=offsets[1:])
+    return Ragged(np.concatenate([*parts, np.zeros(0, dtype)]).astype(dtype), offsets)
+
+
+def load(path: Path) -> np.ndarray:
+    """The array at `path` (.npy), memory-mapped; nothing is unpickled.
+
+    Raises:
+      JaxtagError: it is absent, truncated or not an array.
+    """
+    try:
+        # An empty array cannot be mapped.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise JaxtagError(f"{path} is missing", "prepare the dataset again") from None
+    except (ValueError, EOFError, OSError) as error:
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError, OSError):
+            raise JaxtagError(f"{path} is truncated or corrupt ({error})", "prepare the dataset again") from None
+    return array
+
+
+def read(folder: Path, name: str) -> np.ndarray | Ragged:
+    """Column `name` below `folder`, memory-mapped.
+
+    Raises:
+      JaxtagError: it is absent, truncated, of another dtype, or its offsets do not fit its values.
+    """
+    column = COLUMNS[name]
+    if not column.ragged:
+        array = load(folder / f"{name}.npy")
+        _check_dtype(folder / f"{name}.npy", array, column.dtype)
+        return array
+    values, offsets = load(folder / f"{name}.values.npy"), load(folder / f"{name}.offsets.npy")
+    _check_dtype(folder / f"{name}.values.npy", values, column.dtype)
+    if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
+        raise JaxtagError(f"{folder / name}.offsets.npy does not fit its {len(values)} values",
+                          "prepare the dataset again")
+    return Ragged(values, offsets)
+
+
+def gather(column: Ragged, rows: np.ndarray, length: int, padding: int) -> np.ndarray:
+    """Rows of a ragged column as a padded matrix, on the host.
+
+    Args:
+      column: the column.
+      rows: row numbers, any shape; −1 gives a row of padding.
+      length: how many values of each row to read; longer rows are cropped at the end.
+      padding: what fills shorter rows.
+
+    Returns:
+      `[*rows.shape, length]`, of the column's dtype.
+    """
+    flat = rows.reshape(-1)
+    known = np.maximum(flat, 0)
+    start = column.offsets[known]
+    size = np.where(flat < 0, 0, column.offsets[known + 1] - start)
+    place = np.arange(length)
+    inside = place < size[:, None]
+    index = start[:, None] + place
+    np.minimum(index, max(len(column.values) - 1, 0), out=index)
+    taken = column.values[index] if len(column.values) else np.zeros(index.shape, column.values.dtype)
+    return np.where(inside, taken, np.asarray(padding, column.values.dtype)).reshape(*rows.shape, length)
+
+
+def _check_dtype(path: Path, array: np.ndarray, dtype: str) -> None:
+    if array.dtype != np.dtype(dtype):
+        raise JaxtagError(f"{path} holds {array.dtype} where {dtype} belongs", "prepare the dataset again")

@@ -1,0 +1,200 @@
+"""A dataset folder and its splits, opened for reading: one corpus under one preset.
+
+    DIR/dataset.json      format, name, source, preset and settings, funnel, columns, seal, fingerprint
+    DIR/columns/          columns over all kept posts (`jaxtag.data.columns`)
+    DIR/text/             each post's source text once: bytes.npy, offsets.npy; length.npy, words for --min-words
+    DIR/vocabulary/       words.txt, hashtags.txt, authors.txt: everything seen, with counts
+    DIR/splits/<name>/    train, validation, test, hashtags, candidates, words .npy; vectors/; split.json
+    DIR/records/          the portable form (TFDS array_record); never read here
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxtag.data import columns, vocabulary
+from jaxtag.data.columns import Ragged
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, FORMAT, UNKNOWN
+from jaxtag.errors import JaxtagError, nearest
+from jaxtag.files import check_seal, read_json
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """A named division of a dataset, with everything that was fitted on its training part.
+
+    Attributes:
+      name, path: of its folder.
+      info: split.json.
+      train, validation, test: row numbers, int32, sorted.
+      hashtags: dataset hashtag ids trained on `[L]`; a label is a position in it.
+      candidates: dataset hashtag ids that may be recommended.
+      words: dataset word ids counted in training posts, most used first `[V]`.
+    """
+
+    name: str
+    path: Path
+    info: dict[str, Any]
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    hashtags: np.ndarray
+    candidates: np.ndarray
+    words: np.ndarray
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the split's contents and its dataset."""
+        return self.info["fingerprint"]
+
+    def part(self, name: str) -> np.ndarray:
+        """Row numbers of part `name`.
+
+        Raises:
+          JaxtagError: there is no such part, or it is empty.
+        """
+        if name not in PARTS:
+            raise JaxtagError(f"no part {name!r} in a split", nearest(name, PARTS))
+        rows = getattr(self, name)
+        if not len(rows):
+            raise JaxtagError(f"the {name} part of {self.path} has no posts", "make a split that has some")
+        return rows
+
+    def word_ids(self, dataset_words: int, most: int = 0) -> np.ndarray:
+        """Table `[dataset_words]` int32 from a dataset word id to the split's: 0 pad, 1 unknown, then `words`.
+
+        Args:
+          dataset_words: size of the dataset's vocabulary.
+          most: keep only so many of the most used words; 0 keeps all.
+        """
+        kept = self.words[:most] if most else self.words
+        table = np.full(dataset_words, UNKNOWN, np.int32)
+        table[0] = 0
+        table[kept] = np.arange(FIRST_WORD, FIRST_WORD + len(kept), dtype=np.int32)
+        return table
+
+    def vectors(self, name: str) -> np.ndarray:
+        """Word vectors `[len(words), d]` float32 called `name`, a row for each of `words`.
+
+        Raises:
+          JaxtagError: there are none of that name, or they do not fit `words`.
+        """
+        folder = self.path / "vectors" / name
+        if not folder.is_dir():
+            there = [p.name for p in (self.path / "vectors").glob("*") if p.is_dir()]
+            raise JaxtagError(f"{self.path} has no word vectors {name!r} (it has: {', '.join(there) or 'none'})",
+                              f"jaxtag-prep vectors --data {self.path.parents[1]} --split {self.name} --setting {name}")
+        info = read_json(folder / "vectors.json", "description of word vectors")
+        check_seal(folder, info["files"], "make the vectors again with jaxtag-prep vectors")
+        table = columns.load(folder / "words.npy")
+        if len(table) != len(self.words):
+            raise JaxtagError(f"{folder} has {len(table)} rows where the split has {len(self.words)} words",
+                              "make the vectors again with jaxtag-prep vectors")
+        return table
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset folder, opened and checked.
+
+    Attributes:
+      path: the folder.
+      info: dataset.json.
+    """
+
+    path: Path
+    info: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the dataset's contents and settings."""
+        return self.info["fingerprint"]
+
+    @property
+    def rows(self) -> int:
+        """How many posts it keeps."""
+        return self.info["posts"]
+
+    @cached_property
+    def words(self) -> vocabulary.Vocabulary:
+        """Every word seen, reserved entries first, then most used first."""
+        return vocabulary.load(self.path / "vocabulary" / "words.txt")
+
+    @cached_property
+    def hashtags(self) -> vocabulary.Vocabulary:
+        """Every hashtag seen, without '#', most used first."""
+        return vocabulary.load(self.path / "vocabulary" / "hashtags.txt")
+
+    def has(self, name: str) -> bool:
+        """Whether the dataset has column `name`."""
+        return name in self.info["columns"]
+
+    def column(self, name: str) -> Any:
+        """Column `name`: an array, or a `Ragged`.
+
+        Raises:
+          JaxtagError: the dataset lacks it; the message gives the command that adds it.
+        """
+        if not self.has(name):
+            raise JaxtagError(f"{self.path} has no column {name!r} (it has: {', '.join(self.info['columns'])})",
+                              f"add it with {COLUMNS[name].made_by}" if name in COLUMNS else nearest(name, COLUMNS))
+        return columns.read(self.path / "columns", name)
+
+    def text(self, rows: np.ndarray) -> list[str]:
+        """The source texts of `rows`."""
+        data, offsets = self._text
+        return [bytes(data[offsets[r] : offsets[r + 1]]).decode("utf-8", "replace") for r in rows]
+
+    def split(self, name: str = "") -> Split:
+        """The split called `name`; with no name, the one that preparing made (`default`), or the only one.
+
+        Raises:
+          JaxtagError: there is no such split, it belongs to another dataset, or its files are damaged.
+        """
+        there = sorted(p.parent.name for p in (self.path / "splits").glob("*/split.json"))
+        name = name or (there[0] if len(there) == 1 else "default")
+        path = self.path / "splits" / name
+        if name not in there:
+            raise JaxtagError(f"{self.path} has no split {name!r} (it has: {', '.join(there) or 'none'})",
+                              f"make one with jaxtag-prep split --data {self.path} --name {name}")
+        info = read_json(path / "split.json", "split description")
+        if info["dataset"] != self.fingerprint:
+            raise JaxtagError(f"{path} was made for dataset {info['dataset']}, this one is {self.fingerprint}",
+                              "make the split again with jaxtag-prep split")
+        check_seal(path, info["files"], "make the split again with jaxtag-prep split")
+        arrays = {key: np.array(columns.load(path / f"{key}.npy")) for key in (*PARTS, "hashtags", "candidates", "words")}
+        if len(arrays["train"]) == 0 or len(arrays["hashtags"]) < 2:
+            raise JaxtagError(f"{path} has {len(arrays['train'])} training posts and {len(arrays['hashtags'])} hashtags; "
+                              "at least 1 and 2 are needed", "lower --min-hashtag-posts")
+        return Split(name, path, info, **arrays)
+
+    @cached_property
+    def _text(self) -> tuple[np.ndarray, np.ndarray]:
+        return columns.load(self.path / "text" / "bytes.npy"), columns.load(self.path / "text" / "offsets.npy")
+
+
+def open_dataset(path: Path | str) -> Dataset:
+    """Open the dataset folder at `path` and hold its files against their seal.
+
+    Raises:
+      JaxtagError: there is none, its format is newer than ours, or a file is missing or damaged.
+    """
+    path = Path(path).resolve()
+    if not (path / "dataset.json").is_file():
+        raise JaxtagError(f"{path} is not a dataset folder: it has no dataset.json",
+                          "make one with jaxtag-prep, for example jaxtag-prep simulate --out DIR --posts 20000")
+    info = read_json(path / "dataset.json", "dataset description")
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        found = info.get("format") if isinstance(info, dict) else None
+        raise JaxtagError(f"{path} has dataset format {found}, this jaxtag reads format {FORMAT}",
+                          "prepare the dataset again with this version")
+    check_seal(path, info["files"], "prepare the dataset again")
+    return Dataset(path, info)
+
+
+__all__ = ["PARTS", "Dataset", "Ragged", "Split", "open_dataset"]

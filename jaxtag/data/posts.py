@@ -1,0 +1,51 @@
+"""What a post is, as columns: names, types, shapes, padding, and the command that adds each."""
+
+from dataclasses import dataclass
+
+FORMAT = 1  # of dataset folders; raised when their layout changes
+LENGTH_MULTIPLE = 8  # lengths in a batch are rounded up to a multiple of this
+PAD, UNKNOWN = 0, 1  # the first two word ids, of a dataset's vocabulary and of a split's alike
+FIRST_WORD = 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a dataset folder.
+
+    Attributes:
+      name: its name in a batch, and of its files under `columns/`.
+      dtype: NumPy dtype of its values on disk.
+      ragged: whether a post has any number of values (flat values and offsets) or just `width`.
+      width: values per post of a column that is not ragged; 0 is a scalar.
+      padding: what fills the rest of a row in a batch.
+      made_by: the command that adds it to a dataset that lacks it.
+      meaning: one line for `jaxtag data show`.
+    """
+
+    name: str
+    dtype: str
+    ragged: bool
+    width: int
+    padding: int
+    made_by: str
+    meaning: str
+
+
+COLUMNS = {
+    column.name: column
+    for column in (
+        Column("tokens", "int32", True, 0, PAD, "jaxtag-prep posts", "word ids of the dataset's vocabulary"),
+        Column("hashtags", "int32", True, 0, -1, "jaxtag-prep posts", "dataset hashtag ids, in the author's order"),
+        Column("history", "int32", False, 5, -1, "jaxtag-prep posts --author COL --time COL",
+               "rows of the author's latest strictly earlier posts, newest first"),
+        Column("author", "int32", False, 0, 0, "jaxtag-prep posts --author COL", "author id, 0 unknown"),
+        Column("time", "int64", False, 0, 0, "jaxtag-prep posts --time COL", "seconds since 1970, on the host only"),
+        Column("ordinal", "int32", False, 0, 0, "jaxtag-prep posts", "place in the source"),
+        Column("image", "int32", False, 0, -1, "jaxtag-prep posts --image COL", "row in images/, -1 none"),
+    )
+}
+
+
+def round_up(length: int, multiple: int = LENGTH_MULTIPLE) -> int:
+    """`length` rounded up to a multiple of `multiple`, and at least one multiple."""
+    return max(1, -(-length // multiple)) * multiple

@@ -1,0 +1,1 @@
+"""Metrics, the evaluator, built-in baselines, paired intervals."""

@@ -1,0 +1,303 @@
+"""Experiment: everything that decides a run's numbers, as nested frozen dataclasses.
+
+A recipe (`configs/<file>.py:<function>`, or a user's own `path.py:function`) returns one; `--size tiny`
+shrinks it; dotted overrides change single fields. `resolve` does the three in this order and checks.
+"""
+
+import dataclasses
+import importlib
+import importlib.util
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxtag.errors import JaxtagError, nearest
+
+FORMAT = 1  # of experiment.json
+SIZES = ("paper", "tiny")
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is read of a post.
+
+    Attributes:
+      length: words of a post read at most; a split whose posts are all shorter is read at their length.
+      words: most used words that have a row of the word table; 0 takes all of the split's.
+      vectors: name of the split's word vectors that the word table starts from; empty starts at random.
+      placement: where the columns live while training: `resident` on the devices, `streamed` from the
+        host, or `auto`: resident when they take at most `resident_mib`.
+      resident_mib: what `auto` allows on each device, in MiB.
+    """
+
+    length: int = 40
+    words: int = 0
+    vectors: str = ""
+    placement: Literal["auto", "resident", "streamed"] = "auto"
+    resident_mib: int = 4096
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a gradient system learns.
+
+    Attributes:
+      objective: `pairs`, cross-entropy over every (post, hashtag) pair; `single`, over posts with one hashtag.
+      optimizer: `adam`.
+      learning_rate, weight_decay, l2: steps of the update; decay is decoupled, l2 enters the gradient.
+      smoothing: share of the target spread evenly over the hashtags.
+      clip: largest global gradient norm; 0 does not clip.
+      batch: posts a step, over all devices.
+      epochs: passes over the training part; a fraction is allowed.
+      steps: steps in all; 0 takes `epochs`.
+      evaluate_every: steps between evaluations on the validation part; 0 evaluates after every epoch.
+      patience: evaluations without a better validation metric before training stops; 0 never stops early.
+      checkpoint_minutes: minutes between checkpoints, beside those at every evaluation.
+      dispatch_seconds: about how long the device works before the host looks again.
+      seed: of initial values, order and dropout.
+    """
+
+    objective: Literal["pairs", "single"] = "pairs"
+    optimizer: Literal["adam"] = "adam"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    l2: float = 0.0
+    smoothing: float = 0.0
+    clip: float = 5.0
+    batch: int = 64
+    epochs: float = 50.0
+    steps: int = 0
+    evaluate_every: int = 0
+    patience: int = 5
+    checkpoint_minutes: float = 10.0
+    dispatch_seconds: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a system is judged.
+
+    Attributes:
+      k: cut-offs of precision, recall, F1 and accuracy.
+      metric: what early stopping and the best checkpoint go by, such as `f1@1`.
+      batch: posts at a time, over all devices.
+    """
+
+    k: tuple[int, ...] = (1, 2, 3, 4, 5)
+    metric: str = "f1@1"
+    batch: int = 512
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """The mesh, and how tables are made to fit it.
+
+    Attributes:
+      data, fsdp, tensor: devices along each axis; −1, for one of them, takes what is left.
+      multiple: word and hashtag tables are rounded up to a multiple of this, so that a run's shapes, and
+        so its numbers and checkpoints, are the same on every mesh whose axes divide it.
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+    multiple: int = 8
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run's settings, whole.
+
+    Attributes:
+      system: name in `jaxtag.systems.SYSTEMS`.
+      model: the system's own settings, of the dataclass that the table names.
+    """
+
+    system: str
+    model: Any
+    data: Data = field(default_factory=Data)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    parallel: Parallel = field(default_factory=Parallel)
+
+
+def resolve(recipe: str, size: str = "paper", overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment that `recipe` names, at `size`, with dotted `overrides`.
+
+    Args:
+      recipe: `file/function` among jaxtag's recipes, or `path/to/file.py:function`.
+      size: `paper`, or `tiny`: seconds on a CPU through the same code.
+      overrides: such as {"training.learning_rate": "1e-4"}; strings are read as the field's type.
+
+    Raises:
+      JaxtagError: no such recipe, size or field, or a value that does not fit; the message names the nearest.
+    """
+    if size not in SIZES:
+        raise JaxtagError(f"no size {size!r}", nearest(size, SIZES))
+    experiment = find_recipe(recipe)(size)
+    return validate(override(experiment, overrides or {}))
+
+
+def recipes() -> dict[str, Callable[[str], Experiment]]:
+    """Every recipe that ships with jaxtag, by full name."""
+    package = importlib.import_module("jaxtag.configs")
+    found = {}
+    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+        loaded = importlib.import_module(f"jaxtag.configs.{module}")
+        found |= {f"{module}/{f.__name__}": f for f in getattr(loaded, "RECIPES", ())}
+    return found
+
+
+def find_recipe(name: str) -> Callable[[str], Experiment]:
+    """The function behind a recipe's name: `file/function`, or `path/to/file.py:function`.
+
+    Raises:
+      JaxtagError: there is none.
+    """
+    path, colon, function = name.partition(".py:")
+    if not colon:
+        known = recipes()
+        if name not in known:
+            raise JaxtagError(f"no recipe {name!r}", nearest(name, known))
+        return known[name]
+    file = Path(path + ".py")
+    if not file.is_file():
+        raise JaxtagError(f"no recipe file {file}")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec and spec.loader  # true of every .py file
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, function, None)):
+        raise JaxtagError(f"{file} has no function {function!r}", nearest(function, vars(module)))
+    return getattr(module, function)
+
+
+def fields_of(experiment: Experiment) -> dict[str, Any]:
+    """Every field as dotted name to value, such as `training.batch`."""
+    flat: dict[str, Any] = {}
+    for part in dataclasses.fields(experiment):
+        value = getattr(experiment, part.name)
+        if dataclasses.is_dataclass(value):
+            flat |= {f"{part.name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
+    return flat
+
+
+def override(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment:
+    """`experiment` with dotted fields replaced; strings are read as the field's type.
+
+    Raises:
+      JaxtagError: no such field, or a value that is not of its type.
+    """
+    for key, value in overrides.items():
+        known = fields_of(experiment)
+        if key not in known:
+            raise JaxtagError(f"no field {key!r} in this experiment", nearest(key, known))
+        part, name = key.split(".")
+        inner = getattr(experiment, part)
+        hint = typing.get_type_hints(type(inner))[name]
+        changed = dataclasses.replace(inner, **{name: _convert(key, value, hint)})
+        experiment = dataclasses.replace(experiment, **{part: changed})
+    return experiment
+
+
+def to_json(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as plain JSON values."""
+    return dataclasses.asdict(experiment)
+
+
+def from_json(value: Mapping[str, Any]) -> Experiment:
+    """The experiment that `to_json` wrote.
+
+    Raises:
+      JaxtagError: it names a system or field that this version does not have.
+    """
+    from jaxtag.systems import find
+
+    entry = find(value["system"])
+    experiment = Experiment(entry.name, entry.settings()())
+    flat = {f"{part}.{k}": v for part, inner in value.items() if isinstance(inner, dict) for k, v in inner.items()}
+    return validate(override(experiment, flat))
+
+
+def validate(experiment: Experiment) -> Experiment:
+    """The experiment itself, once every value is possible.
+
+    Raises:
+      JaxtagError: one is not; the message has the field, its value and the bound.
+    """
+    from jaxtag.systems import find
+
+    find(experiment.system)
+    flat = fields_of(experiment)
+    positive = ("data.length", "training.batch", "training.dispatch_seconds", "evaluation.batch", "parallel.multiple")
+    for key in positive:
+        if flat[key] <= 0:
+            raise JaxtagError(f"{key} is {flat[key]}; it must be above 0")
+    for key in ("data.words", "training.steps", "training.epochs", "training.patience", "training.clip", "training.l2",
+                "training.evaluate_every", "training.weight_decay", "training.learning_rate", "training.seed"):
+        if not flat[key] >= 0:
+            raise JaxtagError(f"{key} is {flat[key]}; it must be 0 or more")
+    if flat["training.seed"] >= 2**32:
+        raise JaxtagError(f"training.seed is {flat['training.seed']}; it must be below {2**32}")
+    for key in ("training.smoothing", "model.dropout"):
+        if key in flat and not 0 <= flat[key] < 1:
+            raise JaxtagError(f"{key} is {flat[key]}; it must be at least 0 and below 1")
+    if not experiment.evaluation.k or min(experiment.evaluation.k) < 1:
+        raise JaxtagError(f"evaluation.k is {experiment.evaluation.k}; it needs cut-offs of 1 or more")
+    check_metric(experiment.evaluation.metric, experiment.evaluation.k)
+    sizes = (experiment.parallel.data, experiment.parallel.fsdp, experiment.parallel.tensor)
+    if any(s < 1 and s != -1 for s in sizes) or sizes.count(-1) > 1:
+        raise JaxtagError(f"the mesh is data {sizes[0]}, fsdp {sizes[1]}, tensor {sizes[2]}; "
+                          "each must be 1 or more, and only one may be -1")
+    return experiment
+
+
+def check_metric(metric: str, ks: tuple[int, ...]) -> None:
+    """Refuse a metric that an evaluation at the cut-offs `ks` does not give.
+
+    Raises:
+      JaxtagError: naming the nearest one.
+    """
+    known = [f"{name}@{k}" for name in ("precision", "recall", "f1", "accuracy") for k in ks]
+    if metric not in known:
+        raise JaxtagError(f"no metric {metric!r} at cut-offs {', '.join(map(str, ks))}", nearest(metric, known))
+
+
+def _convert(key: str, value: Any, hint: Any) -> Any:
+    """`value`, a string or a JSON value, as the type `hint` of field `key`."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        if value not in arguments:
+            raise JaxtagError(f"{key} cannot be {value!r}", nearest(str(value), map(str, arguments)))
+        return value
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(_convert(key, part, arguments[0]) for part in parts)
+    if isinstance(hint, types.UnionType):
+        raise TypeError(f"{key}: fields of several types are not supported")
+    if hint is bool and isinstance(value, str):
+        if value.lower() not in ("true", "false"):
+            raise JaxtagError(f"{key} cannot be {value!r}", "write true or false")
+        return value.lower() == "true"
+    try:
+        return hint(value)
+    except (TypeError, ValueError):
+        raise JaxtagError(f"{key} cannot be {value!r}", f"write a {hint.__name__}") from None
+
+
+def recipe_rows() -> list[dict[str, str]]:
+    """What `jaxtag systems` lists: a row a recipe, with its system's row of the table."""
+    from jaxtag.systems import find
+
+    rows = []
+    for name, recipe in recipes().items():
+        experiment = recipe("paper")
+        entry = find(experiment.system)
+        rows.append({"recipe": name, "what": entry.title, "paper": entry.paper, "reads": ", ".join(entry.columns),
+                     "output": entry.output, "objective": experiment.training.objective})
+    return rows

@@ -1,0 +1,1 @@
+"""One neural architecture a file: linen modules, nothing else."""

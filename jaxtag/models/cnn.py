@@ -1,0 +1,60 @@
+"""zsl/cnn: convolutions over words, two hidden layers, softmax (SYSTEMS 1.5)."""
+
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax
+
+from jaxtag.layers.convolution import ConvolutionBank
+from jaxtag.layers.dense import dense
+from jaxtag.layers.dropout import dropout
+from jaxtag.layers.embedding import SoftmaxHead, WordTable
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes of the network.
+
+    Attributes:
+      embedding: width of a word vector.
+      trainable: whether word vectors learn.
+      windows, filters: of the convolutions; `filters` of each window.
+      activation: of the convolutions.
+      hidden: widths of the layers between the filters and the hashtags.
+      dropout: rate after each hidden layer.
+    """
+
+    embedding: int = 150
+    trainable: bool = True
+    windows: tuple[int, ...] = (3, 5, 7)
+    filters: int = 32
+    activation: str = "softplus"
+    hidden: tuple[int, ...] = (1024, 256)
+    dropout: float = 0.5
+
+
+class Model(nn.Module):
+    """Words to scores over hashtags; `features` is the last hidden layer."""
+
+    settings: Settings
+    words: int
+    hashtags: int
+
+    def setup(self) -> None:
+        """Declare the layers."""
+        s = self.settings
+        self.word_table = WordTable(self.words, s.embedding, s.trainable)
+        self.bank = ConvolutionBank(s.windows, s.filters, s.activation)
+        self.layers = [dense(width, f"hidden_{i}") for i, width in enumerate(s.hidden)]
+        self.head = SoftmaxHead(self.hashtags, s.hidden[-1])
+
+    def features(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
+        """tokens `[B, T]` to `[B, hidden[-1]]`; dropout at `rate` when there is a key."""
+        x = self.bank(*self.word_table(batch["tokens"]))
+        for i, layer in enumerate(self.layers):
+            x = dropout(nn.relu(layer(x)), rate, None if key is None else jax.random.fold_in(key, i))
+        return x
+
+    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
+        """tokens `[B, T]` to logits `[B, hashtags]`."""
+        return self.head(self.features(batch, rate, key))

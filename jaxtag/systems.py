@@ -1,0 +1,134 @@
+"""The table of systems, and a system made ready: a linen module, its objective and its ranking form.
+
+Training, evaluation, search and recommending know a system by the functions of `System` alone.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from jaxtag.errors import JaxtagError, nearest
+
+if TYPE_CHECKING:  # JAX is imported only once a system is used: `jaxtag --help` names none
+    import jax
+
+    from jaxtag.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table.
+
+    Attributes:
+      name: of the system, as an experiment names it.
+      title: one line.
+      paper: whose method it is, as in this repository's recipes' files.
+      columns: what it reads of a post, beside its hashtags.
+      output: how it ranks: `table` (query against a table of hashtags), `scores` or `decode`.
+      module: where its `Settings` and `Model` are.
+    """
+
+    name: str
+    title: str
+    paper: str
+    columns: tuple[str, ...]
+    output: Literal["table", "scores", "decode"]
+    module: str
+
+    def settings(self) -> Any:
+        """The dataclass of its model settings."""
+        return importlib.import_module(self.module).Settings
+
+
+SYSTEMS = {
+    entry.name: entry
+    for entry in (
+        Entry("cnn", "convolutions over words", "zsl", ("tokens",), "table", "jaxtag.models.cnn"),
+        Entry("rnn_attention", "GRU over words with attention", "zsl", ("tokens",), "table",
+              "jaxtag.models.rnn_attention"),
+    )
+}
+
+
+def find(name: str) -> Entry:
+    """The table's row of system `name`.
+
+    Raises:
+      JaxtagError: there is none.
+    """
+    if name not in SYSTEMS:
+        raise JaxtagError(f"no system {name!r}", nearest(name, SYSTEMS))
+    return SYSTEMS[name]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a dataset's split decides of a model's shapes.
+
+    Attributes:
+      words: rows of the word table: the split's words and the two reserved, rounded up.
+      hashtags: columns of the head: the split's hashtags, rounded up.
+      lengths: values per post that a batch has of each ragged column.
+    """
+
+    words: int
+    hashtags: int
+    lengths: dict[str, int]
+
+
+@dataclass(frozen=True)
+class System:
+    """A system bound to an experiment and to sizes; every method is pure and traceable.
+
+    Attributes:
+      entry: its row of the table.
+      module: the linen module.
+      objective: loss and weight per post (`jaxtag.training.objectives`).
+      sizes: of its inputs and outputs.
+    """
+
+    entry: Entry
+    module: Any
+    objective: Any
+    sizes: Sizes
+
+    def init(self, key: "jax.Array") -> dict[str, Any]:
+        """Initial variables `{"params": …}` and perhaps other collections, in boxes of logical axes."""
+        import jax.numpy as jnp
+
+        batch = {name: jnp.zeros((1, length), jnp.int32) for name, length in self.sizes.lengths.items()}
+        return self.module.init(key, batch, 0.0, None)
+
+    def loss(
+        self, params: Any, collections: Any, batch: dict[str, Any], numbers: dict[str, Any], key: "jax.Array"
+    ) -> tuple["jax.Array", "jax.Array", Any]:
+        """Loss `[B]`, weight `[B]` and the updated collections of a training batch."""
+        logits, collections = self.module.apply(
+            {"params": params, **collections}, batch, numbers["dropout"], key, mutable=list(collections)
+        )
+        return *self.objective(logits, batch["hashtags"], numbers["allowed"], numbers["smoothing"]), collections
+
+    def query(self, params: Any, collections: Any, batch: dict[str, Any]) -> "jax.Array":
+        """Queries `[B, d]` of a batch; their products with `table`'s rows are the scores."""
+        return self._apply(params, collections, lambda m: m.head.query(m.features(batch, 0.0, None)))
+
+    def table(self, params: Any, collections: Any, labels: "jax.Array") -> "jax.Array":
+        """The rows `[len(labels), d]` of the hashtags `labels`."""
+        return self._apply(params, collections, lambda m: m.head.table(labels))
+
+    def features(self, params: Any, collections: Any, batch: dict[str, Any]) -> "jax.Array":
+        """Features `[B, p]` of a batch, for estimators fitted on them."""
+        return self._apply(params, collections, lambda m: m.features(batch, 0.0, None))
+
+    def _apply(self, params: Any, collections: Any, method: Any) -> "jax.Array":
+        return self.module.apply({"params": params, **collections}, method=method)
+
+
+def build(experiment: "Experiment", sizes: Sizes) -> System:
+    """The system of `experiment` at `sizes`."""
+    from jaxtag.training.objectives import OBJECTIVES
+
+    entry = find(experiment.system)
+    model = importlib.import_module(entry.module).Model
+    module = model(settings=experiment.model, words=sizes.words, hashtags=sizes.hashtags)
+    return System(entry, module, OBJECTIVES[experiment.training.objective], sizes)

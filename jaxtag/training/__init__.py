@@ -1,0 +1,1 @@
+"""Objectives, optimizers, the step, the loop, checkpoints and logs."""

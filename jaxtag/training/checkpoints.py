@@ -1,0 +1,75 @@
+"""Checkpoints: the state and what the loop remembers, saved atomically in the background by Orbax."""
+
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from jaxtag.errors import JaxtagError
+
+FORMAT = 1
+NO_METRIC = -1.0  # of a checkpoint between evaluations: never the best
+
+
+class Checkpoints:
+    """The `checkpoints/` folder of a run: the two newest, and the best by the validation metric."""
+
+    def __init__(self, folder: Path):
+        """Open or make `folder`; what a killed save left there is removed."""
+        policy = preservation_policy.AnyPreservationPolicy([
+            preservation_policy.LatestN(2),
+            preservation_policy.BestN(get_metric_fn=lambda metrics: metrics["metric"], n=1),
+        ])
+        options = ocp.CheckpointManagerOptions(preservation_policy=policy, cleanup_tmp_directories=True)
+        self._folder = folder
+        self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+
+    def save(self, step: int, state: Any, memory: dict[str, Any], metric: float | None) -> None:
+        """Save `state` and `memory` (JSON values) as of `step`; returns once the device's copy is taken.
+
+        Args:
+          step: steps done.
+          state: the pytree.
+          memory: what the loop needs to go on as if never interrupted.
+          metric: the validation metric at this step, None between evaluations.
+        """
+        if step in self._manager.all_steps():
+            return
+        items = {"state": ocp.args.StandardSave(state), "memory": ocp.args.JsonSave(memory | {"format": FORMAT})}
+        metrics = {"metric": NO_METRIC if metric is None else float(metric)}
+        self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
+
+    def newest(self) -> int | None:
+        """Step of the newest whole checkpoint, None where there is none."""
+        return self._manager.latest_step()
+
+    def best(self) -> int | None:
+        """Step of the checkpoint to evaluate: the best by the validation metric."""
+        return self._manager.best_step()
+
+    def restore(self, step: int, abstract: Any) -> tuple[Any, dict[str, Any]]:
+        """The state, laid out as `abstract` says on whatever mesh it names, and the memory of `step`.
+
+        Raises:
+          JaxtagError: the checkpoint is damaged, of another format, or does not fit `abstract`.
+        """
+        items = {"state": ocp.args.StandardRestore(abstract), "memory": ocp.args.JsonRestore()}
+        try:
+            found = self._manager.restore(step, args=ocp.args.Composite(**items))
+        except (ValueError, KeyError, OSError, TypeError) as error:
+            reason = str(error).strip().split("\n")[0][:200]
+            raise JaxtagError(f"checkpoint {self._folder / str(step)} cannot be read: {reason}",
+                              "delete that folder to go on from the one before it") from error
+        if found["memory"].get("format") != FORMAT:
+            raise JaxtagError(f"checkpoint {self._folder / str(step)} has format {found['memory'].get('format')}, "
+                              f"this jaxtag reads format {FORMAT}", "train again with this version")
+        return found["state"], found["memory"]
+
+    def wait(self) -> None:
+        """Return once every save begun is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Finish what was begun, and let go of the folder."""
+        self._manager.close()

@@ -1,0 +1,218 @@
+"""The trainer: dispatches of steps, with evaluations, checkpoints and signals between them."""
+
+import signal
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxtag.data import order
+from jaxtag.data.batches import Source, open_source
+from jaxtag.errors import JaxtagError, Preempted
+from jaxtag.evaluation.evaluate import Evaluator
+from jaxtag.parallel.mesh import replicated
+from jaxtag.runs import Bound, begin, parameters
+from jaxtag.training.checkpoints import Checkpoints
+from jaxtag.training.logs import Log, say
+from jaxtag.training.state import create, numbers_of
+from jaxtag.training.step import make_dispatch, make_train_step
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the loop remembers from one checkpoint to the next, so that a resumed run goes on the same way.
+
+    Attributes:
+      best, best_step: the best validation metric, and when it was seen.
+      worse: evaluations since then.
+      seconds: spent training, over all starts.
+      finished: nothing is left to do.
+    """
+
+    best: float = -1.0
+    best_step: int = 0
+    worse: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+
+
+def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
+    """Train `bound` in the folder `run`, from its newest checkpoint where it has one.
+
+    Args:
+      run: the run folder.
+      recipe: the recipe's name, kept in experiment.json.
+      bound: from `jaxtag.runs.bind`.
+
+    Returns:
+      `{"run", "steps", "best_step", "<metric>", "seconds", "parameters"}` with the best validation metric.
+
+    Raises:
+      JaxtagError: the folder is another run's, or the loss is not finite; the message names the step.
+      Preempted: SIGTERM or SIGINT came; everything is saved.
+    """
+    begin(run, recipe, bound)
+    trainer = Trainer(run, bound)
+    try:
+        return trainer.run()
+    finally:
+        trainer.close()
+
+
+class Trainer:
+    """One run under way; `run` is the loop, the rest are its parts, in the order they happen."""
+
+    def __init__(self, run: Path, bound: Bound):
+        """Restore the newest checkpoint of `run`, or make the first state, and compile the step."""
+        training, self._bound = bound.experiment.training, bound
+        self._path, self._training = run, training
+        self._per_epoch = order.steps_per_epoch(len(bound.split.train), training.batch)
+        self._total = training.steps or max(1, round(training.epochs * self._per_epoch))
+        self._every = training.evaluate_every or self._per_epoch
+        say(f"{parameters(bound):,} parameters; {len(bound.split.train):,} posts, {len(bound.split.hashtags)} hashtags; "
+            f"{self._per_epoch} steps an epoch; mesh {dict(bound.mesh.shape)}")
+        self._source: Source = open_source(bound.reading, bound.mesh, bound.split, bound.experiment, say)
+        self._evaluator = Evaluator(bound, self._source)
+        self._checkpoints = Checkpoints(run / "checkpoints")
+        table = bound.system.sizes.hashtags
+        numbers = numbers_of(bound.experiment, bound.split.train, len(bound.split.hashtags), table)
+        self._numbers = jax.device_put(numbers, replicated(bound.mesh))
+        self._memory, self._state = self._start()
+        step = make_train_step(bound.system, bound.optimizer)
+        self._dispatch = make_dispatch(step, self._source, training.batch, bound.abstract, bound.mesh)
+        self._log = Log(run / "metrics.jsonl", self._step, self._total)
+        self._pending: tuple[int, int, Any] | None = None  # first step, steps, sums of the dispatch in flight
+        self._clock = self._saved = time.perf_counter()
+        self._pace = 1  # steps a dispatch, set by the measured speed
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end, or until stopped early or asked to stop."""
+        stop = threading.Event()
+        with _signals(stop), jax.transfer_guard("disallow"):
+            self._clock = time.perf_counter()
+            while not self._memory.finished:
+                steps = min(self._pace, self._source.steps, self._total - self._step, self._every - self._step % self._every)
+                self._launch(steps)
+                if self._step % self._every == 0 or self._step == self._total:
+                    self._evaluate()
+                elif time.perf_counter() - self._saved > 60 * self._training.checkpoint_minutes or stop.is_set():
+                    self._save(None)
+                if stop.is_set() and not self._memory.finished:
+                    self._checkpoints.wait()
+                    raise Preempted(f"stopped at step {self._step}, saved; the same command goes on from there")
+        return self._summary()
+
+    def close(self) -> None:
+        """Finish saving, and close the log."""
+        self._checkpoints.close()
+        self._log.close()
+
+    def _start(self) -> tuple[Memory, Any]:
+        self._step = self._checkpoints.newest() or 0
+        if self._step:
+            state, memory = self._checkpoints.restore(self._step, self._bound.abstract)
+            memory.pop("format")
+            say(f"going on from step {self._step}")
+            found = Memory(**memory)
+            # A longer run was asked for since, or more patience.
+            early = self._training.patience and found.worse >= self._training.patience
+            return replace(found, finished=bool(early or self._step >= self._total)), state
+        name = self._bound.experiment.data.vectors
+        vectors = np.asarray(self._bound.split.vectors(name)) if name else None
+        width = self._bound.abstract["params"]["word_table"]["table"].shape[1] if name else 0
+        if vectors is not None and vectors.shape[1] != width:
+            raise JaxtagError(f"word vectors {name!r} have width {vectors.shape[1]}, model.embedding is {width}",
+                              f"--model.embedding {vectors.shape[1]}")
+        args = (self._bound.system, self._bound.optimizer, self._bound.abstract, self._training.seed, self._bound.mesh)
+        return Memory(), create(*args, vectors)
+
+    def _launch(self, steps: int) -> None:
+        """Start a dispatch, then look at the one before it: the device never waits for the host."""
+        feed = self._source.feed(self._step, steps)
+        count = jax.device_put(np.int32(steps), replicated(self._bound.mesh))
+        self._state, sums = self._dispatch(self._state, self._numbers, feed, count)
+        self._look()
+        self._pending = (self._step, steps, sums)
+        self._step += steps
+
+    def _look(self) -> None:
+        """Log the dispatch in flight once it is done, and set the pace of the next.
+
+        Raises:
+          JaxtagError: a loss in it is not finite.
+        """
+        if self._pending is None:
+            return
+        first, steps, sums = self._pending
+        self._pending = None
+        loss, weight, norm = (np.asarray(jax.device_get(sums[k]))[:steps] for k in ("loss", "weight", "gradient_norm"))
+        now = time.perf_counter()
+        seconds, self._clock = now - self._clock, now
+        bad = ~(np.isfinite(loss) & np.isfinite(norm))
+        if bad.any():
+            kept = self._checkpoints.newest()
+            raise JaxtagError(
+                f"the loss is not finite at step {first + int(bad.argmax())}; "
+                + (f"the checkpoint of step {kept} is kept" if kept else "nothing was saved yet"),
+                "lower training.learning_rate or training.clip",
+            )
+        rate = steps * self._training.batch / seconds
+        self._pace = max(1, min(2 * steps, round(steps * self._training.dispatch_seconds / seconds)))
+        self._memory = replace(self._memory, seconds=self._memory.seconds + seconds)
+        self._log.write({
+            "kind": "train", "step": first + steps, "epoch": (first + steps) / self._per_epoch,
+            "loss": float(loss.sum() / weight.sum()), "gradient_norm": float(norm.mean()),
+            "learning_rate": self._training.learning_rate, "posts_per_second": rate, "seconds": self._memory.seconds,
+        }, show=("loss", "posts_per_second"))
+
+    def _evaluate(self) -> None:
+        """Evaluate on the validation part, decide whether to go on, save."""
+        self._look()
+        name = self._bound.experiment.evaluation.metric
+        found = self._evaluator(self._state, self._bound.split.part("validation")).metrics
+        value, m = found[name], self._memory
+        better = value > m.best
+        m = replace(m, best=value, best_step=self._step, worse=0) if better else replace(m, worse=m.worse + 1)
+        early = bool(self._training.patience) and m.worse >= self._training.patience
+        self._memory = replace(m, finished=early or self._step >= self._total)
+        row = {"kind": "validation", "step": self._step, "epoch": self._step / self._per_epoch, **found}
+        self._log.write(row, show=(name,))
+        say(f"step {self._step}, epoch {self._step / self._per_epoch:.2f}: validation {name} {value:.4f}"
+            + (", the best so far" if better else f", best {m.best:.4f} at step {m.best_step}"))
+        self._save(value)
+        self._clock = time.perf_counter()
+
+    def _save(self, metric: float | None) -> None:
+        self._look()
+        with jax.transfer_guard("allow"):  # Orbax copies the state to the host
+            self._checkpoints.save(self._step, self._state, dict(self._memory.__dict__), metric)
+        self._saved = self._clock = time.perf_counter()
+
+    def _summary(self) -> dict[str, Any]:
+        self._checkpoints.wait()
+        m = self._memory
+        return {"run": str(self._path), "steps": self._step, "best_step": m.best_step,
+                self._bound.experiment.evaluation.metric: m.best, "seconds": round(m.seconds, 2),
+                "parameters": parameters(self._bound)}
+
+
+class _signals:
+    """While open, SIGTERM and SIGINT set an event instead of ending the process."""
+
+    def __init__(self, stop: threading.Event):
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            handle = lambda *_: self._stop.set()  # noqa: E731
+            self._before = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
+        else:
+            self._before = {}
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,335 @@
+"""Making dataset folders: the funnel, repeats, resumption, refusals, bad rows, and what the folder says."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from jaxtag_prep import build, importing, records, workers
+from jaxtag_prep.cli import main
+
+from jaxtag.data.dataset import open_dataset
+from jaxtag.data.text import Cleaner, Cleaning
+from jaxtag.errors import JaxtagError
+
+WORDS = "sun moon rain snow wind storm cloud sky river sea hill tree leaf stone the is a".split()
+
+
+def posts(count: int = 300, seed: int = 0) -> list[dict[str, Any]]:
+    """Rows of a source: near-copies, reposts, two languages, posts without hashtags."""
+    rng = random.Random(seed)
+    rows = []
+    for i in range(count):
+        words = rng.choices(WORDS, k=rng.randint(3, 9))
+        tags = rng.sample(["#Red", "#green", "#Blue", "#rare%d" % (i % 40)], rng.randint(0, 2))
+        text = " ".join([*words, *tags]) + (" https://t.co/x" if i % 5 == 0 else "")
+        if i % 10 == 9:
+            text = str(rows[-1]["text"]).upper()
+        kind = "R" if i % 13 == 0 else ""
+        language = "German" if i % 11 == 0 else "English"
+        rows.append({"text": text, "who": f"u{i % 7}", "when": 1_500_000_000 + i // 3, "lang": language, "kind": kind})
+    return rows
+
+
+def source(folder: Path, rows: list[dict[str, Any]] | None = None) -> Path:
+    path = folder / "posts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows or posts()))
+    return path
+
+
+def arguments(file: Path, out: Path, *more: str) -> list[str]:
+    columns = ["--text", "text", "--author", "who", "--time", "when", "--language", "lang", "--repost", "kind=R"]
+    chosen = ["--language-is", "English", "--min-words", "4", "--min-hashtag-posts", "8", "--workers", "1"]
+    return ["posts", "--input", str(file), "--out", str(out), *columns, *chosen, *more]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("made")
+    file = source(folder)
+    assert main(arguments(file, folder / "out")) == 0
+    return file, folder / "out"
+
+
+def test_funnel_is_brute_force(made: tuple[Path, Path]) -> None:
+    rows, dataset = posts(), open_dataset(made[1])
+    original = [row for row in rows if row["kind"] != "R"]
+    english = [row for row in original if row["lang"] == "English"]
+    cleaner = Cleaner(Cleaning.from_json(dataset.info["settings"]["cleaning"]))
+    distinct = {}
+    for row in english:
+        cleaned = cleaner(row["text"])
+        distinct.setdefault(cleaned.shown, cleaned)
+    assert [(step["step"], step["posts"]) for step in dataset.info["funnel"]] == [
+        ("rows read", 300), ("readable rows", 300), ("not reposts", len(original)), ("in english", len(english)),
+        ("duplicates removed", len(distinct)),
+    ]  # fmt: skip
+    tagged = [c for c in distinct.values() if c.hashtags]
+    long = [c for c in tagged if len(c.words) >= 4]
+    uses = {h: sum(h in c.hashtags for c in long) for c in long for h in c.hashtags}
+    kept = {h for h, n in uses.items() if n >= 8}
+    examples = [c for c in long if kept & set(c.hashtags)]
+    split = dataset.split()
+    assert [(step["step"], step["posts"]) for step in split.info["funnel"]] == [
+        ("posts of the dataset", len(distinct)), ("with a hashtag", len(tagged)), ("at least 4 words", len(long)),
+        ("with a hashtag of at least 8 posts", len(examples)),
+    ]  # fmt: skip
+    assert {dataset.hashtags.entries[i] for i in split.hashtags} == kept
+    assert len(split.train) + len(split.validation) + len(split.test) == len(examples)
+
+
+def test_stored_text_gives_stored_ids(made: tuple[Path, Path]) -> None:
+    dataset = open_dataset(made[1])
+    cleaner = Cleaner(Cleaning.from_json(dataset.info["settings"]["cleaning"]))
+    rows, tokens, hashtags = posts(), dataset.column("tokens"), dataset.column("hashtags")
+    for row, text in enumerate(dataset.text(np.arange(dataset.rows))):
+        assert text == rows[dataset.column("ordinal")[row]]["text"]
+        cleaned = cleaner(text)
+        assert dataset.words.encode(cleaned.words) == tokens[row].tolist()
+        assert [dataset.hashtags.entries[i] for i in hashtags[row]] == list(cleaned.hashtags)
+
+
+def test_folder_says_what_it_is(made: tuple[Path, Path]) -> None:
+    info, text = open_dataset(made[1]).info, (made[1] / "dataset.json").read_text()
+    assert str(made[0].parent) not in text
+    assert info["sources"][0]["name"] == "posts.jsonl" and info["preset"] == "general" and info["name"] == "posts"
+    assert info["columns"]["history"] == {
+        "dtype": "int32", "ragged": False, "width": 5, "rows": info["posts"], "values": 5 * info["posts"],
+    }  # fmt: skip
+    assert info["columns"]["tokens"]["ragged"] and "image" not in info["columns"]
+    assert not (made[1] / "rejects.jsonl").exists() and not (made[1] / "preparing.json").exists()
+    assert (made[1] / "vocabulary" / "authors.txt").read_text().startswith("<unknown>\t0\n")
+
+
+def test_two_runs_and_two_processes_are_byte_identical(made: tuple[Path, Path], tmp_path: Path) -> None:
+    assert main(arguments(made[0], tmp_path / "again")) == 0
+    assert tree(tmp_path / "again") == tree(made[1])
+
+
+def test_records_alone_rebuild_the_columns(made: tuple[Path, Path], tmp_path: Path) -> None:
+    expected = tree(made[1])
+    for name, data in expected.items():
+        if name.startswith("records/"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_bytes(data)
+    build.repack(tmp_path)
+    assert tree(tmp_path) == {name: data for name, data in expected.items() if not name.startswith("splits/")}
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from jaxtag_prep import build, pack, records, splits
+from jaxtag_prep.cli import main
+
+def die(*arguments, **named):
+    os._exit(9)
+
+def after(function, count=1):
+    left = [count]
+    def wrapped(*arguments, **named):
+        result = function(*arguments, **named)
+        left[0] -= 1
+        if not left[0]:
+            os._exit(9)
+        return result
+    return wrapped
+
+import jaxtag.files
+points = [
+    (records, "write_metadata", die),                        # records written, not renamed
+    (build, "_records", after(build._records)),              # records whole, no columns
+    (pack, "_write_text", die),                              # some column folders whole
+    (build, "write_json", after(build.write_json)),          # dataset.json there, no split
+    (splits, "write_json", die),                             # a split half written
+]
+for module, name, patch in points:
+    if os.fork() == 0:
+        setattr(module, name, patch)
+        main(sys.argv[1:])
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 9, name
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_killed_anywhere_and_run_again_ends_with_the_same_bytes(made: tuple[Path, Path], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments(made[0], tmp_path / "out")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path / "out") == tree(made[1])
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(p.name for p in made[1].iterdir())
+
+
+def test_finished_stages_are_not_done_again(made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((records, "write"), (build, "_columns")):
+        monkeypatch.setattr(module, name, None)
+    before = {p: p.stat().st_mtime_ns for p in made[1].rglob("*") if p.is_file()}
+    assert main(arguments(made[0], made[1])) == 0
+    assert before == {p: p.stat().st_mtime_ns for p in made[1].rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--history", "3"), "was prepared otherwise: settings.history was 5, now is 3"),
+        (("--preset", "zsl"), "preset was 'general', now is 'zsl'"),
+        (("--min-hashtag-posts", "9"), "splits/default is there, made by another rule"),
+    ],
+)
+def test_other_settings_are_refused(
+    made: tuple[Path, Path], more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tree(made[1])
+    assert main(arguments(made[0], made[1], *more)) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert tree(made[1]) == before
+
+
+def test_another_folder_is_refused(made: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "letters.txt").write_text("dear")
+    assert main(arguments(made[0], tmp_path)) == 2
+    assert "letters.txt, which is no part of a dataset" in capsys.readouterr().err
+    assert main(arguments(made[0], tmp_path / "letters.txt")) == 2
+    (tmp_path / "half" / "columns").mkdir(parents=True)
+    assert main(arguments(made[0], tmp_path / "half")) == 2
+    assert "holds columns but no dataset.json" in capsys.readouterr().err
+
+
+def test_a_split_that_failed_can_be_made_by_another_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = source(tmp_path), tmp_path / "out"
+    assert main(arguments(file, out, "--min-hashtag-posts", "500")) == 2
+    said = capsys.readouterr().err
+    assert "no post is left after step 'with a hashtag of at least 500 posts'" in said
+    assert "the most used hashtag has" in said and "lower --min-hashtag-posts" in said
+    assert main(arguments(file, out)) == 0
+    assert open_dataset(out).split().info["thresholds"]["min_hashtag_posts"] == 8
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "message"),
+    [
+        ([{"text": "a b", "lang": "x"}], (), "after step 'in english' (1 before it); languages met: x 1; check --language"),
+        ([{"text": "a", "kind": "R"}], (), "after step 'not reposts' (1 before it); check --repost"),
+        ([{"text": "one two three four", "lang": "English"}], (), "after step 'with a hashtag' (1 before it)"),
+        ([{"text": "#a b", "lang": "English"}], (), "after step 'at least 4 words' (1 before it); lower --min-words"),
+        ([{"text": f"one two three four {i} #a", "lang": "English"} for i in range(9)], (), "only 1 hashtag is left"),
+        ([{"text": "#a #b one two three four", "lang": "English"}], ("--per-post", "one", "--min-hashtag-posts", "1"),
+         "after step 'exactly one such hashtag' (1 before it)"),
+    ],
+)  # fmt: skip
+def test_step_that_empties_is_named(
+    tmp_path: Path, rows: list[dict[str, Any]], more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = [{"who": "u", "when": 1, "lang": "", "kind": ""} | row for row in rows]
+    assert main(arguments(source(tmp_path, whole), tmp_path / "out", *more)) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def spoilt(folder: Path, bad: int) -> Path:
+    lines = [json.dumps(row) for row in posts(400)]
+    for i in range(bad):
+        lines[20 + i] = lines[20 + i][:-3]
+    path = folder / "posts.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_few_bad_rows_are_kept_apart(tmp_path: Path) -> None:
+    assert main(arguments(spoilt(tmp_path, 3), tmp_path / "out")) == 0
+    rejects = [json.loads(line) for line in (tmp_path / "out" / "rejects.jsonl").read_text().splitlines()]
+    assert [(r["file"], r["line"]) for r in rejects] == [("posts.jsonl", 21), ("posts.jsonl", 22), ("posts.jsonl", 23)]
+    assert rejects[0]["reason"].startswith("not JSON") and rejects[0]["text"].startswith('{"text"')
+    info = open_dataset(tmp_path / "out").info
+    assert info["rejected"] == 3 and info["funnel"][1] == {"step": "readable rows", "posts": 397}
+
+
+def test_many_bad_rows_stop_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = spoilt(tmp_path, 8), tmp_path / "out"
+    assert main(arguments(file, out)) == 2
+    said = capsys.readouterr().err
+    assert "8 of 400 rows are bad, more than --max-bad 0.01 allows: posts.jsonl line 21: not JSON" in said
+    assert said.count("\n") == 1 and [p.name for p in out.iterdir()] == ["rejects.jsonl"]
+    assert main(arguments(file, out, "--max-bad", "0.02")) == 0  # the same folder, whose rejects are made anew
+    assert len((out / "rejects.jsonl").read_text().splitlines()) == 8
+
+
+def test_a_bad_source_is_given_up_early(tmp_path: Path) -> None:
+    taken = []
+
+    def chunks() -> Any:
+        from jaxtag_prep.posts import Chunk
+        from jaxtag_prep.tables import Bad
+
+        for number in range(100):
+            taken.append(number)
+            yield Chunk(bad=[Bad("f", i, "not utf-8", "") for i in range(50)], read=500)
+
+    plan = importing.Plan("n", "", [], {"text": "t"}, (), importing.presets.PRESETS["general"])
+    with pytest.raises(JaxtagError, match=r"50 of 500 rows are bad.*line 0: not utf-8; .*--encoding cp1252"):
+        build.build(tmp_path / "out", plan, chunks(), 1)
+    assert len(taken) == 1
+
+
+def test_workers_keep_the_order() -> None:
+    assert list(workers.ordered(str, range(50), 2)) == [str(i) for i in range(50)]
+    assert list(workers.ordered(str, range(3), 2)) == ["0", "1", "2"]
+
+
+def test_a_dead_worker_is_said() -> None:
+    with pytest.raises(JaxtagError, match="a worker process died.*--workers 1"):
+        list(workers.ordered(os._exit, range(50), 2))
+
+
+def test_zsl_preset(tmp_path: Path) -> None:
+    rows = [{"text": f"The caf\xe9 {i} is, don't say, a nice @one #{'ab'[i % 2]} #c{i}", "lang": "en"} for i in range(450)]
+    rows += [{"text": f"two of them {i} #a #b right", "lang": "en"} for i in range(5)]
+    file = source(tmp_path, rows)
+    out = tmp_path / "out"
+    assert main(["posts", "--input", str(file), "--out", str(out), "--text", "text", "--language", "lang",
+                 "--preset", "zsl", "--workers", "1"]) == 0  # fmt: skip
+    dataset = open_dataset(out)
+    entries = dataset.words.entries
+    assert [entries[i] for i in dataset.column("tokens")[0]] == ["caf", "0", ",", "say", ",", "nice", "user"]
+    split = dataset.split()
+    assert split.info["hashtags_per_post"] == "one" and split.info["counts"]["hashtags"] == 2
+    assert sum(split.info["counts"][part] for part in ("train", "validation", "test")) == 450
+    assert "the" in dataset.info["settings"]["cleaning"]["stop_words"]
+    assert list(dataset.info["columns"]) == ["ordinal", "tokens", "hashtags"]
+
+
+@pytest.mark.realdata
+def test_real_posts(shared_data: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(shared_data / "posts.parquet").slice(200_000, 40_000)
+    pq.write_table(table, tmp_path / "slice.parquet")
+    assert main(["posts", "--input", str(tmp_path / "slice.parquet"), "--out", str(tmp_path / "out"), "--text", "content",
+                 "--author", "author_id", "--time", "publish_date", "--language", "language", "--repost", "post_type=R",
+                 "--language-is", "English"]) == 0  # fmt: skip
+    dataset = open_dataset(tmp_path / "out")
+    language, kind = table["language"].to_pylist(), table["post_type"].to_pylist()
+    kept = sum(a == "English" and b != "R" for a, b in zip(language, kind))
+    funnel = {step["step"]: step["posts"] for step in dataset.info["funnel"]}
+    assert funnel["in english"] + dataset.info["rejected"] - kept in (0, dataset.info["rejected"])
+    rows = np.random.default_rng(0).integers(0, dataset.rows, 300)
+    cleaner = Cleaner(Cleaning.from_json(dataset.info["settings"]["cleaning"]))
+    for row, text in zip(rows, dataset.text(rows)):
+        assert dataset.words.encode(cleaner(text).words) == dataset.column("tokens")[row].tolist()
+    history, time, author = (dataset.column(name) for name in ("history", "time", "author"))
+    some = history[:, 0] >= 0
+    assert some.mean() > 0.5 and (time[history[some, 0]] < time[some]).all()
+    assert (author[history[some, 0]] == author[some]).all()
+    assert len(dataset.split().train) > 1000

@@ -1,0 +1,79 @@
+"""A small dataset folder written directly, so that tests of learning need no preparation library."""
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxtag.data import columns
+from jaxtag.data.columns import Ragged, ragged
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, FORMAT
+from jaxtag.data.vocabulary import RESERVED, Vocabulary
+from jaxtag.files import fingerprint, new_folder, seal, write_json
+
+WORDS, HASHTAGS, AUTHORS = 60, 12, 9
+
+
+def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path:
+    """A dataset whose words give its hashtags away: word w speaks for hashtag w mod 12."""
+    rng = np.random.default_rng(seed)
+    gold = [rng.choice(HASHTAGS, 1 if one else rng.integers(1, 4), replace=False).tolist() for _ in range(posts)]
+    tokens = []
+    for tags in gold:
+        said = [FIRST_WORD + t + HASHTAGS * int(rng.integers(0, 4)) for t in tags for _ in range(2)]
+        noise = rng.integers(FIRST_WORD, FIRST_WORD + WORDS, rng.integers(0, 6)).tolist()
+        tokens.append(rng.permutation(said + noise).tolist())
+    author = rng.integers(1, AUTHORS + 1, posts)
+    history = np.full((posts, 5), -1)
+    for i in range(posts):
+        mine = [j for j in range(i - 1, -1, -1) if author[j] == author[i]][:5]
+        history[i, : len(mine)] = mine
+    texts = [" ".join(f"word{t}" for t in ids).encode() for ids in tokens]
+    with new_folder(path) as side:
+        for name in ("columns", "text", "vocabulary"):
+            (side / name).mkdir()
+        write = lambda name, *values: columns.write(side / "columns", name, *values)  # noqa: E731
+        columns_made: dict[str, Ragged] = {"tokens": ragged(tokens), "hashtags": ragged(gold)}
+        for name, made in columns_made.items():
+            write(name, made.values, made.offsets)
+        write("author", author)
+        write("time", np.arange(posts) * 60)
+        write("ordinal", np.arange(posts))
+        write("history", history)
+        np.save(side / "text" / "bytes.npy", np.frombuffer(b"".join(texts), np.uint8))
+        np.save(side / "text" / "offsets.npy", np.cumsum([0, *map(len, texts)]))
+        names = (*RESERVED, *(f"word{FIRST_WORD + i}" for i in range(WORDS)))
+        Vocabulary(names, (1,) * len(names)).save(side / "vocabulary" / "words.txt")
+        Vocabulary(tuple(f"tag{i}" for i in range(HASHTAGS)), (1,) * HASHTAGS).save(side / "vocabulary" / "hashtags.txt")
+        files = seal(side)
+        described = {
+            n: {"dtype": COLUMNS[n].dtype, "ragged": COLUMNS[n].ragged, "width": COLUMNS[n].width, "rows": posts}
+            for n in ("tokens", "hashtags", "author", "time", "ordinal", "history")
+        }
+        write_json(side / "dataset.json", {
+            "format": FORMAT, "name": path.name, "source": {}, "preset": "toy", "settings": {}, "funnel": [],
+            "posts": posts, "columns": described, "files": files, "fingerprint": fingerprint(files),
+        })
+    make_split(path, posts, one=one)
+    return path
+
+
+def make_split(path: Path, posts: int, name: str = "default", seed: int = 1, one: bool = False) -> None:
+    """A random 80/10/10 split of the dataset at `path`."""
+    from jaxtag.data.dataset import open_dataset
+
+    order = np.random.default_rng(seed).permutation(posts).astype(np.int32)
+    cut = (posts * 8 // 10, posts * 9 // 10)
+    with new_folder(path / "splits" / name) as side:
+        parts = dict(zip(("train", "validation", "test"), np.split(order, cut)))
+        for part, rows in parts.items():
+            np.save(side / f"{part}.npy", np.sort(rows))
+        np.save(side / "hashtags.npy", np.arange(HASHTAGS, dtype=np.int32))
+        np.save(side / "candidates.npy", np.arange(HASHTAGS, dtype=np.int32))
+        np.save(side / "words.npy", np.arange(FIRST_WORD, FIRST_WORD + WORDS, dtype=np.int32))
+        files = seal(side)
+        dataset = open_dataset(path)
+        write_json(side / "split.json", {
+            "format": FORMAT, "name": name, "dataset": dataset.fingerprint, "rule": "random", "seed": seed,
+            "hashtags_per_post": "one" if one else "all", "counts": {}, "files": files,
+            "fingerprint": fingerprint([dataset.fingerprint, files]),
+        })
