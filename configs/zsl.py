@@ -19,7 +19,7 @@ from jaxtag.models import rnn_attention as rnn_attention_model
 def _supervised(system: str, model: Any, tiny: dict[str, Any], size: str) -> Experiment:
     experiment = Experiment(system, model, Data(length=40, vectors="inductive"), Training())
     if size == "tiny":
-        training = replace(experiment.training, batch=128, epochs=8.0, patience=2)
+        training = replace(experiment.training, learning_rate=5e-3, batch=128, epochs=5.0)
         return replace(experiment, model=replace(model, **tiny), training=training, data=Data(length=32))
     return experiment
 

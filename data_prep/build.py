@@ -6,7 +6,7 @@ posts, images/, then records/; by records/ alone, columns/, text/, vocabulary/ a
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,9 @@ SEALED = ("columns", "images", "text", "vocabulary")  # folders that dataset.jso
 _OWN = {*SEALED, "records", "splits", "dataset.json", "preparing.json", "rejects.jsonl"}
 
 
-def build(out: Path, plan: Plan, chunks: Iterator[Chunk], workers: int, max_bad: float = 0.01) -> dict[str, Any]:
+def build(
+    out: Path, plan: Plan, chunks: Generator[Chunk, None, None], workers: int, max_bad: float = 0.01
+) -> dict[str, Any]:
     """Make the dataset folder `out`, or what is missing of it.
 
     Args:
@@ -56,6 +58,7 @@ def build(out: Path, plan: Plan, chunks: Iterator[Chunk], workers: int, max_bad:
             _columns(out)
         split = splits.make(out, "default", plan.preset.split)
     except BaseException:
+        chunks.close()  # a source that writes beside the records takes that away
         if not (out / "records").is_dir():  # nothing worth going on from
             shutil.rmtree(out / "images", ignore_errors=True)
             (out / "preparing.json").unlink(missing_ok=True)
@@ -100,7 +103,7 @@ def _begin(out: Path, plan: Plan) -> None:
         )
 
 
-def _records(out: Path, plan: Plan, chunks: Iterator[Chunk], workers: int, max_bad: float) -> None:
+def _records(out: Path, plan: Plan, chunks: Generator[Chunk, None, None], workers: int, max_bad: float) -> None:
     """The stage `records/`, with `rejects.jsonl` before it."""
     tally, rejects = Tally(), out / "rejects.jsonl"
     rejects.unlink(missing_ok=True)

@@ -191,7 +191,7 @@ def _add_rule(parser: _Parser) -> None:
     add("--top", type=int, metavar="N", help="keep only so many of the most used hashtags; 0 keeps all")
     add("--per-post", choices=("all", "one"), help="all kept hashtags of a post, or only posts with exactly one")
     add("--min-word-count", type=int, metavar="N", help="training posts' occurrences that make a word known")
-    add("--fractions", type=_fractions, metavar="A,B,C", help="of train, validation and test (default 0.8,0.1,0.1)")
+    add("--fractions", type=numbers, metavar="A,B,C", help="of train, validation and test (default 0.8,0.1,0.1)")
 
 
 def _add_split(parser: _Parser) -> None:
@@ -215,7 +215,8 @@ def _add_vectors(parser: _Parser) -> None:
     add("--workers", type=int, default=1, help="threads; with more than 1 no two runs are alike (default 1)")
 
 
-def _fractions(text: str) -> tuple[float, ...]:
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them; argparse names the function in its message."""
     return tuple(float(part) for part in text.split(","))
 
 

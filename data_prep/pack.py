@@ -64,7 +64,7 @@ class _Names(dict[bytes, int]):
         self[name] = number = len(self)
         return number
 
-    def list(self) -> list[str]:
+    def in_order(self) -> list[str]:
         return [name.decode() for name in self]
 
 
@@ -92,9 +92,9 @@ def flatten(batches: Iterable[list[Record]]) -> Flat:
         Ragged(np.frombuffer(text, np.uint8), np.frombuffer(texts, np.int64)),
         Ragged(np.frombuffer(words, np.int32), np.frombuffer(word_ends, np.int64)),
         Ragged(np.frombuffer(hashtags, np.int32), np.frombuffer(hashtag_ends, np.int64)),
-        word_names.list(),
-        hashtag_names.list(),
-        authors.list(),
+        word_names.in_order(),
+        hashtag_names.in_order(),
+        authors.in_order(),
     )
     ordinal = flat.plain["ordinal"]
     return flat if (np.diff(ordinal) > 0).all() else _rows(flat, np.argsort(ordinal, kind="stable"))

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ class Chunk:
     done: float = 0.0
 
 
-def read(paths: Sequence[Path], mapping: Mapping) -> Iterator[Chunk]:
+def read(paths: Sequence[Path], mapping: Mapping) -> Generator[Chunk, None, None]:
     """The posts of the tables at `paths`, in order, chunk by chunk.
 
     Raises:

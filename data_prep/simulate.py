@@ -1,6 +1,6 @@
 """Simulated posts as a source: jaxtag's embedded default, with image features of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -17,7 +17,7 @@ from .tables import ROWS
 EXTRACTOR = "simulated"  # name of the folder of image features
 
 
-def read(out: Path, count: int, seed: int) -> Iterator[Chunk]:
+def read(out: Path, count: int, seed: int) -> Generator[Chunk, None, None]:
     """The first `count` simulated posts of `seed`; their image features go to `out`/images/simulated/vector.npy.
 
     Raises:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxtag.errors import JaxtagError, Preempted, nearest
-from jaxtag.parallel.threads import give_threads
+from jaxtag.parallel.simulated import order_collectives
 
 Said = tuple[Any, str]  # what --json prints, and what a person reads instead
 
@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if argv and not argv[0].startswith("-") and argv[0] not in known:
             raise JaxtagError(f"no verb {argv[0]!r}", nearest(argv[0], known))
         args, extra = parser().parse_known_args(argv)
-        give_threads()
+        order_collectives()
         args.overrides = _overrides(extra, args.takes_overrides)
         found, text = args.function(args)
         if args.json and found is not None:

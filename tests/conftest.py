@@ -1,4 +1,4 @@
-"""Eight simulated CPU devices, one compile cache for every test and worker, and the shared real data.
+"""Eight simulated CPU devices, one compile cache for the commands that tests start, and the shared real data.
 
 JAX reads its settings once, so they are made here, before a test imports it.
 """
@@ -7,12 +7,13 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-if "PYTEST_XDIST_WORKER" in os.environ:  # one core a worker for the oracles, or they take each other's
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core a worker, or they take each other's
+    os.environ.setdefault("NPROC", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from jaxtag.parallel.threads import give_threads
+from jaxtag.parallel.simulated import order_collectives
 
-give_threads(8)
+order_collectives()
 
 import jax
 import pytest
@@ -23,11 +24,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_prng_impl", "threefry2x32")
+# A program over several CPU devices that is read back from the cache has lost the order of its collectives:
+# devices then wait for each other for ever. So the tests' own process compiles everything anew.
 keep_compiled()
-jax.devices()  # starts the devices, with the threads given above
-# Commands that tests start read the same cache; they see one device, as a user's would, and a core each.
+jax.config.update("jax_enable_compilation_cache", False)
+# The commands that tests start see one device, as a user's would, and share the cache.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(jax.config.jax_compilation_cache_dir)
-os.environ["NPROC"] = "1" if "PYTEST_XDIST_WORKER" in os.environ else str(os.cpu_count())
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 

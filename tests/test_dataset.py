@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toy import make
 
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.posts import FORMAT
 from jaxtag.errors import JaxtagError
+from tests.toy import make
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,9 @@ def test_word_ids_of_a_split(folder: Path) -> None:
     assert few.max() == 4 and (few[split.words[3:]] == 1).all()
 
 
-@pytest.mark.parametrize("name", ["columns/tokens.values.npy", "columns/time.npy", "vocabulary/words.txt", "text/bytes.npy"])
+@pytest.mark.parametrize(
+    "name", ["columns/tokens.values.npy", "columns/time.npy", "vocabulary/words.txt", "text/bytes.npy"]
+)
 def test_damage_is_found(folder: Path, name: str) -> None:
     path = folder / name
     whole = path.read_bytes()

@@ -85,8 +85,8 @@ def test_convolutions_match_a_sliding_window() -> None:
     for i, n in enumerate((5, 1)):
         expected = []
         for window in (3, 5):
-            kernel = np.asarray(p["params"][f"window_{window}"]["kernel"])
-            bias = np.asarray(p["params"][f"window_{window}"]["bias"])
+            kernel = np.asarray(p["params"][f"kernel_{window}"])
+            bias = np.asarray(p["params"][f"bias_{window}"])
             side = window // 2
             wide = np.pad(x[i], ((side, side), (0, 0)))
             maps = [np.einsum("we,wef->f", wide[c : c + window], kernel) + bias for c in range(n)]

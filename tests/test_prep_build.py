@@ -1,55 +1,19 @@
 """Making dataset folders: the funnel, repeats, resumption, refusals, bad rows, and what the folder says."""
 
-import json
 import os
-import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from jaxtag_prep import build, importing, records, workers
+from jaxtag_prep import build, records, workers
 from jaxtag_prep.cli import main
 
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.text import Cleaner, Cleaning
 from jaxtag.errors import JaxtagError
-
-WORDS = "sun moon rain snow wind storm cloud sky river sea hill tree leaf stone the is a".split()
-
-
-def posts(count: int = 300, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of a source: near-copies, reposts, two languages, posts without hashtags."""
-    rng = random.Random(seed)
-    rows = []
-    for i in range(count):
-        words = rng.choices(WORDS, k=rng.randint(3, 9))
-        tags = rng.sample(["#Red", "#green", "#Blue", "#rare%d" % (i % 40)], rng.randint(0, 2))
-        text = " ".join([*words, *tags]) + (" https://t.co/x" if i % 5 == 0 else "")
-        if i % 10 == 9:
-            text = str(rows[-1]["text"]).upper()
-        kind = "R" if i % 13 == 0 else ""
-        language = "German" if i % 11 == 0 else "English"
-        rows.append({"text": text, "who": f"u{i % 7}", "when": 1_500_000_000 + i // 3, "lang": language, "kind": kind})
-    return rows
-
-
-def source(folder: Path, rows: list[dict[str, Any]] | None = None) -> Path:
-    path = folder / "posts.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows or posts()))
-    return path
-
-
-def arguments(file: Path, out: Path, *more: str) -> list[str]:
-    columns = ["--text", "text", "--author", "who", "--time", "when", "--language", "lang", "--repost", "kind=R"]
-    chosen = ["--language-is", "English", "--min-words", "4", "--min-hashtag-posts", "8", "--workers", "1"]
-    return ["posts", "--input", str(file), "--out", str(out), *columns, *chosen, *more]
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+from tests.prep import arguments, posts, source, tree
 
 
 @pytest.fixture(scope="module")
@@ -217,72 +181,6 @@ def test_a_split_that_failed_can_be_made_by_another_rule(tmp_path: Path, capsys:
     assert open_dataset(out).split().info["thresholds"]["min_hashtag_posts"] == 8
 
 
-@pytest.mark.parametrize(
-    ("rows", "more", "message"),
-    [
-        ([{"text": "a b", "lang": "x"}], (), "after step 'in english' (1 before it); languages met: x 1; check --language"),
-        ([{"text": "a", "kind": "R"}], (), "after step 'not reposts' (1 before it); check --repost"),
-        ([{"text": "one two three four", "lang": "English"}], (), "after step 'with a hashtag' (1 before it)"),
-        ([{"text": "#a b", "lang": "English"}], (), "after step 'at least 4 words' (1 before it); lower --min-words"),
-        ([{"text": f"one two three four {i} #a", "lang": "English"} for i in range(9)], (), "only 1 hashtag is left"),
-        ([{"text": "#a #b one two three four", "lang": "English"}], ("--per-post", "one", "--min-hashtag-posts", "1"),
-         "after step 'exactly one such hashtag' (1 before it)"),
-    ],
-)  # fmt: skip
-def test_step_that_empties_is_named(
-    tmp_path: Path, rows: list[dict[str, Any]], more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    whole = [{"who": "u", "when": 1, "lang": "", "kind": ""} | row for row in rows]
-    assert main(arguments(source(tmp_path, whole), tmp_path / "out", *more)) == 2
-    said = capsys.readouterr().err
-    assert message in said and said.count("\n") == 1
-
-
-def spoilt(folder: Path, bad: int) -> Path:
-    lines = [json.dumps(row) for row in posts(400)]
-    for i in range(bad):
-        lines[20 + i] = lines[20 + i][:-3]
-    path = folder / "posts.jsonl"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_few_bad_rows_are_kept_apart(tmp_path: Path) -> None:
-    assert main(arguments(spoilt(tmp_path, 3), tmp_path / "out")) == 0
-    rejects = [json.loads(line) for line in (tmp_path / "out" / "rejects.jsonl").read_text().splitlines()]
-    assert [(r["file"], r["line"]) for r in rejects] == [("posts.jsonl", 21), ("posts.jsonl", 22), ("posts.jsonl", 23)]
-    assert rejects[0]["reason"].startswith("not JSON") and rejects[0]["text"].startswith('{"text"')
-    info = open_dataset(tmp_path / "out").info
-    assert info["rejected"] == 3 and info["funnel"][1] == {"step": "readable rows", "posts": 397}
-
-
-def test_many_bad_rows_stop_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file, out = spoilt(tmp_path, 8), tmp_path / "out"
-    assert main(arguments(file, out)) == 2
-    said = capsys.readouterr().err
-    assert "8 of 400 rows are bad, more than --max-bad 0.01 allows: posts.jsonl line 21: not JSON" in said
-    assert said.count("\n") == 1 and [p.name for p in out.iterdir()] == ["rejects.jsonl"]
-    assert main(arguments(file, out, "--max-bad", "0.02")) == 0  # the same folder, whose rejects are made anew
-    assert len((out / "rejects.jsonl").read_text().splitlines()) == 8
-
-
-def test_a_bad_source_is_given_up_early(tmp_path: Path) -> None:
-    taken = []
-
-    def chunks() -> Any:
-        from jaxtag_prep.posts import Chunk
-        from jaxtag_prep.tables import Bad
-
-        for number in range(100):
-            taken.append(number)
-            yield Chunk(bad=[Bad("f", i, "not utf-8", "") for i in range(50)], read=500)
-
-    plan = importing.Plan("n", "", [], {"text": "t"}, (), importing.presets.PRESETS["general"])
-    with pytest.raises(JaxtagError, match=r"50 of 500 rows are bad.*line 0: not utf-8; .*--encoding cp1252"):
-        build.build(tmp_path / "out", plan, chunks(), 1)
-    assert len(taken) == 1
-
-
 def test_workers_keep_the_order() -> None:
     assert list(workers.ordered(str, range(50), 2)) == [str(i) for i in range(50)]
     assert list(workers.ordered(str, range(3), 2)) == ["0", "1", "2"]
@@ -294,7 +192,9 @@ def test_a_dead_worker_is_said() -> None:
 
 
 def test_zsl_preset(tmp_path: Path) -> None:
-    rows = [{"text": f"The caf\xe9 {i} is, don't say, a nice @one #{'ab'[i % 2]} #c{i}", "lang": "en"} for i in range(450)]
+    rows = [
+        {"text": f"The caf\xe9 {i} is, don't say, a nice @one #{'ab'[i % 2]} #c{i}", "lang": "en"} for i in range(450)
+    ]
     rows += [{"text": f"two of them {i} #a #b right", "lang": "en"} for i in range(5)]
     file = source(tmp_path, rows)
     out = tmp_path / "out"
@@ -316,9 +216,10 @@ def test_real_posts(shared_data: Path, tmp_path: Path) -> None:
 
     table = pq.read_table(shared_data / "posts.parquet").slice(200_000, 40_000)
     pq.write_table(table, tmp_path / "slice.parquet")
-    assert main(["posts", "--input", str(tmp_path / "slice.parquet"), "--out", str(tmp_path / "out"), "--text", "content",
-                 "--author", "author_id", "--time", "publish_date", "--language", "language", "--repost", "post_type=R",
-                 "--language-is", "English"]) == 0  # fmt: skip
+    columns = ["--text", "content", "--author", "author_id", "--time", "publish_date", "--language", "language"]
+    filters = ["--repost", "post_type=R", "--language-is", "English"]
+    files = ["--input", str(tmp_path / "slice.parquet"), "--out", str(tmp_path / "out")]
+    assert main(["posts", *files, *columns, *filters]) == 0
     dataset = open_dataset(tmp_path / "out")
     language, kind = table["language"].to_pylist(), table["post_type"].to_pylist()
     kept = sum(a == "English" and b != "R" for a, b in zip(language, kind))

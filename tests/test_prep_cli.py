@@ -47,7 +47,7 @@ def test_every_verb_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) 
         ("simulate --out OUT --posts 5 --seed -1", "--seed -1 is below 0"),
         ("simulate --out OUT --posts 5 --workers 0", "--workers 0 is below 1"),
         ("simulate --out OUT --posts 5 --preset genral", "no preset 'genral'; did you mean 'general'?"),
-        ("simulate --out OUT --posts 5 --fractions 1,2", "invalid _fractions value: '1,2'"),
+        ("simulate --out OUT --posts 5 --fractions 1;2", "invalid numbers value: '1;2'"),
         ("simulate --out OUT --posts 5 --fractions 1,2,3", "are not three numbers that add up to 1; say 0.8,0.1,0.1"),
         ("posts --input no.csv --out OUT --text t", "no file no.csv"),
         ("posts --input no.csv --out OUT --text t --max-bad 3", "--max-bad 3.0 is not between 0 and 1"),
@@ -65,7 +65,11 @@ def test_mistakes_are_one_line(command: str, message: str, tmp_path: Path, capsy
 
 @pytest.mark.parametrize(
     ("error", "code", "said"),
-    [(KeyboardInterrupt(), 130, ""), (KeyError("a bug"), 1, "Traceback"), (OSError(28, "No space left", "x"), 2, "x: No")],
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (KeyError("a bug"), 1, "Traceback"),
+        (OSError(28, "No space left", "x"), 2, "x: No"),
+    ],
 )
 def test_exit_codes(
     error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -81,7 +85,10 @@ def test_exit_codes(
 
 def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "out")
-    assert cli.main(["simulate", "--out", out, "--posts", "600", "--min-hashtag-posts", "5", "--workers", "1", "--json"]) == 0
+    assert (
+        cli.main(["simulate", "--out", out, "--posts", "600", "--min-hashtag-posts", "5", "--workers", "1", "--json"])
+        == 0
+    )
     made = json.loads(capsys.readouterr().out)
     assert made["posts"] <= 600 == made["funnel"][0]["posts"] and made["split"]["hashtags"] > 1 and made["seconds"] > 0
     assert cli.main(["split", "--data", out, "--name", "b", "--seed", "2", "--json"]) == 0

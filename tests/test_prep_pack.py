@@ -133,7 +133,10 @@ def test_records_round_trip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(records, "SHARD", 3)
     some = [record(i, f"w{i} \xe9", "x y", "ann", i) for i in range(7)]
     assert [records.parse(records.serialise(r)) for r in some] == some
-    assert records.write(tmp_path, [[records.serialise(r) for r in some[:5]], [records.serialise(r) for r in some[5:]]]) == 7
+    assert (
+        records.write(tmp_path, [[records.serialise(r) for r in some[:5]], [records.serialise(r) for r in some[5:]]])
+        == 7
+    )
     records.write_metadata(tmp_path, {"a": 1})
     assert [r for batch in records.read(tmp_path) for r in batch] == some
     assert len(list(tmp_path.glob("*.array_record-*-of-00003"))) == 3

@@ -21,7 +21,9 @@ LISTS = st.lists(st.lists(st.integers(0, 5), max_size=3, unique=True), min_size=
 
 @settings(deadline=None)
 @given(LISTS, st.integers(1, 4), st.integers(0, 4), st.sampled_from(["all", "one"]), st.data())
-def test_choosing_is_brute_force(lists: list[list[int]], least: int, top: int, per_post: Any, data: st.DataObject) -> None:
+def test_choosing_is_brute_force(
+    lists: list[list[int]], least: int, top: int, per_post: Any, data: st.DataObject
+) -> None:
     length = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(lists), max_size=len(lists))))
     rule = Rule(min_words=2, min_hashtag_posts=least, top=top, per_post=per_post)
     long = [tags if words >= 2 else [] for tags, words in zip(lists, length)]
@@ -47,7 +49,10 @@ def test_dividing(fractions: tuple[float, float, float]) -> None:
     for part, fraction in zip(("train", "validation", "test"), fractions):
         assert abs(len(parts[part]) - fraction * 1005) <= 1 and (np.diff(parts[part]) > 0).all()
     assert sorted(np.concatenate(list(parts.values()))) == rows.tolist()
-    again, other = splits.divide(rows, Rule(fractions=fractions)), splits.divide(rows, Rule(fractions=fractions, seed=1))
+    again, other = (
+        splits.divide(rows, Rule(fractions=fractions)),
+        splits.divide(rows, Rule(fractions=fractions, seed=1)),
+    )
     assert (again["train"] == parts["train"]).all()
     assert fractions[0] == 1 or (other["train"] != parts["train"]).any()
 

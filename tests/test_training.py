@@ -164,8 +164,8 @@ def timed(self):
         threading.Thread(target=lambda: (time.sleep(when), os.kill(os.getpid(), 9)), daemon=True).start()
     return trainer_run(self)
 loop.Trainer.run = timed
-loop.train(run, "zsl/cnn", bound(data, training__epochs=30, training__patience=0, training__evaluate_every=7,
-                                training__dispatch_seconds=0.05, training__checkpoint_minutes=0.001))
+loop.train(run, "zsl/cnn", bound(data, training__epochs=12, training__patience=0, training__evaluate_every=13,
+                                training__dispatch_seconds=0.02, training__checkpoint_minutes=0.005))
 """
 
 
@@ -199,11 +199,11 @@ def test_killed_and_resumed_is_bit_identical(dataset: Path, tmp_path: Path) -> N
 
 def test_training_learns_and_a_second_start_finds_it_done(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    first = train(run, "zsl/rnn_attention", bound(dataset, "zsl/rnn_attention", training__epochs=40))
+    first = train(run, "zsl/rnn_attention", bound(dataset, "zsl/rnn_attention", training__epochs=40, training__patience=0))
     found = evaluate(run)
     assert found["f1@1"] > 0.45
     assert found["posts"] == 40
-    again = train(run, "zsl/rnn_attention", bound(dataset, "zsl/rnn_attention", training__epochs=40))
+    again = train(run, "zsl/rnn_attention", bound(dataset, "zsl/rnn_attention", training__epochs=40, training__patience=0))
     assert again == first
     saved = np.load(run / "predictions-test.npz")
     assert saved["ranked"].shape == (40, 5)
