@@ -13,6 +13,11 @@ from jaxtag.files import fingerprint, new_folder, seal, write_json
 WORDS, HASHTAGS, AUTHORS = 60, 12, 9
 
 
+def word(token: int) -> str:
+    """The word with this id: letters only, so that every tokenizer leaves it whole."""
+    return "word" + chr(97 + token // 26) + chr(97 + token % 26)
+
+
 def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path:
     """A dataset whose words give its hashtags away: word w speaks for hashtag w mod 12."""
     rng = np.random.default_rng(seed)
@@ -27,7 +32,7 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
     for i in range(posts):
         mine = [j for j in range(i - 1, -1, -1) if author[j] == author[i]][:5]
         history[i, : len(mine)] = mine
-    texts = [" ".join(f"word{t}" for t in ids).encode() for ids in tokens]
+    texts = [" ".join(word(t) for t in ids).encode() for ids in tokens]
     with new_folder(path) as side:
         for name in ("columns", "text", "vocabulary"):
             (side / name).mkdir()
@@ -41,7 +46,7 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
         write("history", history)
         np.save(side / "text" / "bytes.npy", np.frombuffer(b"".join(texts), np.uint8))
         np.save(side / "text" / "offsets.npy", np.cumsum([0, *map(len, texts)]))
-        names = (*RESERVED, *(f"word{FIRST_WORD + i}" for i in range(WORDS)))
+        names = (*RESERVED, *(word(FIRST_WORD + i) for i in range(WORDS)))
         Vocabulary(names, (1,) * len(names)).save(side / "vocabulary" / "words.txt")
         Vocabulary(tuple(f"tag{i}" for i in range(HASHTAGS)), (1,) * HASHTAGS).save(side / "vocabulary" / "hashtags.txt")
         files = seal(side)

@@ -45,7 +45,7 @@ def _split(dataset: Dataset, name: str) -> dict[str, Any]:
     counts = {part: len(getattr(split, part)) for part in PARTS}
     vectors = sorted(p.name for p in (split.path / "vectors").glob("*") if p.is_dir())
     return {"rule": split.info["rule"], "hashtags_per_post": split.info["hashtags_per_post"], **counts,
-            "hashtags": len(split.hashtags), "candidates": len(split.candidates), "words": len(split.words),
+            "funnel": split.info.get("funnel", [])[1:], "hashtags": len(split.hashtags), "candidates": len(split.candidates), "words": len(split.words),
             "vectors": vectors}
 
 
@@ -62,6 +62,7 @@ def render(found: dict[str, Any]) -> str:
         lines += ["", f"split {name} ({split['rule']}, {split['hashtags_per_post']} hashtags per post): "
                   f"{split['train']:,} / {split['validation']:,} / {split['test']:,} posts, {split['hashtags']} hashtags, "
                   f"{split['words']:,} words, vectors: {', '.join(split['vectors']) or 'none'}"]
+        lines += [f"  {row['posts']:>12,}  {row['step']}" for row in split["funnel"]]
     return "\n".join(lines)
 
 

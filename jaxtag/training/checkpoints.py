@@ -7,8 +7,10 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from jaxtag.errors import JaxtagError
+from jaxtag.files import check_seal, read_json, seal, write_json
 
 FORMAT = 1
+SEALS = "seals.json"  # checksums of every checkpoint's files: Orbax itself does not notice a flipped byte
 NO_METRIC = -1.0  # of a checkpoint between evaluations: never the best
 
 
@@ -23,6 +25,7 @@ class Checkpoints:
         ])
         options = ocp.CheckpointManagerOptions(preservation_policy=policy, cleanup_tmp_directories=True)
         self._folder = folder
+        self._sealed: dict[str, Any] = read_json(folder / SEALS, "list of seals") if (folder / SEALS).exists() else {}
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
 
     def save(self, step: int, state: Any, memory: dict[str, Any], metric: float | None) -> None:
@@ -36,6 +39,7 @@ class Checkpoints:
         """
         if step in self._manager.all_steps():
             return
+        self.wait()
         items = {"state": ocp.args.StandardSave(state), "memory": ocp.args.JsonSave(memory | {"format": FORMAT})}
         metrics = {"metric": NO_METRIC if metric is None else float(metric)}
         self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
@@ -54,22 +58,29 @@ class Checkpoints:
         Raises:
           JaxtagError: the checkpoint is damaged, of another format, or does not fit `abstract`.
         """
+        damaged = f"delete {self._folder / str(step)} to go on from the checkpoint before it"
+        check_seal(self._folder / str(step), self._sealed.get(str(step), {}), damaged)
         items = {"state": ocp.args.StandardRestore(abstract), "memory": ocp.args.JsonRestore()}
         try:
             found = self._manager.restore(step, args=ocp.args.Composite(**items))
         except (ValueError, KeyError, OSError, TypeError) as error:
             reason = str(error).strip().split("\n")[0][:200]
             raise JaxtagError(f"checkpoint {self._folder / str(step)} cannot be read: {reason}",
-                              "delete that folder to go on from the one before it") from error
+                              damaged) from error
         if found["memory"].get("format") != FORMAT:
             raise JaxtagError(f"checkpoint {self._folder / str(step)} has format {found['memory'].get('format')}, "
                               f"this jaxtag reads format {FORMAT}", "train again with this version")
         return found["state"], found["memory"]
 
     def wait(self) -> None:
-        """Return once every save begun is on disk."""
+        """Return once every save begun is on disk and sealed."""
         self._manager.wait_until_finished()
+        steps = {str(step) for step in self._manager.all_steps()}
+        if steps != set(self._sealed):
+            self._sealed = {s: self._sealed.get(s) or seal(self._folder / s) for s in sorted(steps, key=int)}
+            write_json(self._folder / SEALS, self._sealed)
 
     def close(self) -> None:
         """Finish what was begun, and let go of the folder."""
+        self.wait()
         self._manager.close()

@@ -55,19 +55,38 @@ def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
       JaxtagError: the folder is another run's, or the loss is not finite; the message names the step.
       Preempted: SIGTERM or SIGINT came; everything is saved.
     """
+    vectors = initial_vectors(bound)
+    source = open_source(bound.reading, bound.mesh, bound.split, bound.experiment, say)
     begin(run, recipe, bound)
-    trainer = Trainer(run, bound)
+    trainer = Trainer(run, bound, source, vectors)
     try:
         return trainer.run()
     finally:
         trainer.close()
 
 
+def initial_vectors(bound: Bound) -> np.ndarray | None:
+    """The word vectors that the word table starts from, where the experiment names some.
+
+    Raises:
+      JaxtagError: the split has none of that name, or they have another width than the table.
+    """
+    name = bound.experiment.data.vectors
+    if not name:
+        return None
+    vectors = np.asarray(bound.split.vectors(name))
+    width = bound.abstract["params"]["word_table"]["table"].shape[1]
+    if vectors.shape[1] != width:
+        raise JaxtagError(f"word vectors {name!r} have width {vectors.shape[1]}, model.embedding is {width}",
+                          f"--model.embedding {vectors.shape[1]}")
+    return vectors
+
+
 class Trainer:
     """One run under way; `run` is the loop, the rest are its parts, in the order they happen."""
 
-    def __init__(self, run: Path, bound: Bound):
-        """Restore the newest checkpoint of `run`, or make the first state, and compile the step."""
+    def __init__(self, run: Path, bound: Bound, source: Source, vectors: np.ndarray | None):
+        """Restore the newest checkpoint of `run`, or make the first state from `vectors`."""
         training, self._bound = bound.experiment.training, bound
         self._path, self._training = run, training
         self._per_epoch = order.steps_per_epoch(len(bound.split.train), training.batch)
@@ -75,8 +94,8 @@ class Trainer:
         self._every = training.evaluate_every or self._per_epoch
         say(f"{parameters(bound):,} parameters; {len(bound.split.train):,} posts, {len(bound.split.hashtags)} hashtags; "
             f"{self._per_epoch} steps an epoch; mesh {dict(bound.mesh.shape)}")
-        self._source: Source = open_source(bound.reading, bound.mesh, bound.split, bound.experiment, say)
-        self._evaluator = Evaluator(bound, self._source)
+        self._source, self._vectors = source, vectors
+        self._evaluator = Evaluator(bound, source)
         self._checkpoints = Checkpoints(run / "checkpoints")
         table = bound.system.sizes.hashtags
         numbers = numbers_of(bound.experiment, bound.split.train, len(bound.split.hashtags), table)
@@ -121,14 +140,8 @@ class Trainer:
             # A longer run was asked for since, or more patience.
             early = self._training.patience and found.worse >= self._training.patience
             return replace(found, finished=bool(early or self._step >= self._total)), state
-        name = self._bound.experiment.data.vectors
-        vectors = np.asarray(self._bound.split.vectors(name)) if name else None
-        width = self._bound.abstract["params"]["word_table"]["table"].shape[1] if name else 0
-        if vectors is not None and vectors.shape[1] != width:
-            raise JaxtagError(f"word vectors {name!r} have width {vectors.shape[1]}, model.embedding is {width}",
-                              f"--model.embedding {vectors.shape[1]}")
         args = (self._bound.system, self._bound.optimizer, self._bound.abstract, self._training.seed, self._bound.mesh)
-        return Memory(), create(*args, vectors)
+        return Memory(), create(*args, self._vectors)
 
     def _launch(self, steps: int) -> None:
         """Start a dispatch, then look at the one before it: the device never waits for the host."""
