@@ -29,8 +29,8 @@ class Parser(argparse.ArgumentParser):
 def train(args: argparse.Namespace) -> Said:
     """Train a recipe on a dataset, or go on where the run stopped."""
     from jaxtag.data.dataset import open_dataset
-    from jaxtag.experiment import resolve
     from jaxtag.parallel.compiling import keep_compiled
+    from jaxtag.recipes import resolve
     from jaxtag.runs import bind
     from jaxtag.training.loop import train as run_training
 
@@ -67,8 +67,8 @@ def recommend(args: argparse.Namespace) -> Said:
 
 def systems(args: argparse.Namespace) -> Said:
     """List the recipes: paper, columns read, kind of output, default objective."""
+    from jaxtag.recipes import recipe_rows
     from jaxtag.report.tables import markdown
-    from jaxtag.experiment import recipe_rows
 
     rows = recipe_rows()
     return rows, markdown(rows, list(rows[0]))
@@ -116,36 +116,57 @@ every field of the experiment can be set: --training.learning_rate 3e-4 --model.
 
 def parser() -> Parser:
     """The command line as a whole."""
-    root = Parser(prog="jaxtag", description="Train, compare and use hashtag recommenders in JAX.",
-                  epilog="first time here: jaxtag quickstart")
+    root = Parser(
+        prog="jaxtag",
+        description="Train, compare and use hashtag recommenders in JAX.",
+        epilog="first time here: jaxtag quickstart",
+    )
     verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    p = _verb(verbs, "train", train, """
+    p = _verb(
+        verbs,
+        "train",
+        train,
+        """
   jaxtag train zsl/cnn --data DATA --run RUN
   jaxtag train zsl/rnn_attention --data DATA --run RUN --size tiny --training.epochs 3
   jaxtag train my_recipes.py:wider --data DATA --run RUN --parallel.fsdp 4
 the same command goes on where an interrupted run stopped
-""" + OVERRIDES)
+"""
+        + OVERRIDES,
+    )
     p.add_argument("recipe", help="such as zsl/cnn (see jaxtag systems), or path/to/file.py:function")
     p.add_argument("--data", type=Path, required=True, metavar="DIR", help="dataset folder")
     p.add_argument("--split", default="", metavar="NAME", help="split of the dataset (the one named default)")
-    p.add_argument("--run", type=Path, required=True, metavar="RUN", help="folder of the run; gone on with if it exists")
+    p.add_argument(
+        "--run", type=Path, required=True, metavar="RUN", help="folder of the run; gone on with if it exists"
+    )
     p.add_argument("--size", default="paper", metavar="SIZE", help="paper, or tiny: seconds on a CPU (paper)")
     p.set_defaults(takes_overrides=True)
 
-    p = _verb(verbs, "evaluate", evaluate, """
+    p = _verb(
+        verbs,
+        "evaluate",
+        evaluate,
+        """
   jaxtag evaluate RUN
   jaxtag evaluate RUN --part validation --json
-""")
+""",
+    )
     p.add_argument("run", type=Path, metavar="RUN", help="folder of a trained run")
     p.add_argument("--part", default="test", metavar="PART", help="train, validation or test (test)")
     p.add_argument("--data", type=Path, metavar="DIR", help="dataset folder, if it has moved since training")
 
-    p = _verb(verbs, "recommend", recommend, """
+    p = _verb(
+        verbs,
+        "recommend",
+        recommend,
+        """
   jaxtag recommend RUN "sunset over the harbour tonight"
   jaxtag recommend RUN "sunset over the harbour tonight" -k 3 --candidates travel,food,music
   jaxtag recommend RUN < posts.jsonl > recommended.jsonl     lines like {"text": "..."}
-""")
+""",
+    )
     p.add_argument("run", type=Path, metavar="RUN", help="folder of a trained run")
     p.add_argument("text", nargs="?", metavar="TEXT", help="a post; without it, JSON lines on standard input")
     p.add_argument("-k", type=int, default=5, help="how many hashtags (5)")
@@ -155,8 +176,9 @@ the same command goes on where an interrupted run stopped
 
     _verb(verbs, "systems", systems, "\n  jaxtag systems\n  jaxtag systems --json\n")
 
-    data = verbs.add_parser("data", help="show or export a dataset").add_subparsers(dest="data_verb", required=True,
-                                                                                  metavar="VERB")
+    data = verbs.add_parser("data", help="show or export a dataset").add_subparsers(
+        dest="data_verb", required=True, metavar="VERB"
+    )
     p = _verb(data, "show", data_show, "\n  jaxtag data show DATA\n")
     p.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
     p = _verb(data, "export", data_export, "\n  jaxtag data export DATA --part test --out test.jsonl\n")
@@ -178,8 +200,9 @@ the same command goes on where an interrupted run stopped
 def _verb(verbs: Any, name: str, function: Callable[[argparse.Namespace], Said], examples: str) -> Parser:
     """One verb: its help is its function's docstring, followed by examples."""
     text = (function.__doc__ or "").strip()
-    p = verbs.add_parser(name, help=text[0].lower() + text[1:].rstrip("."), description=text,
-                         epilog="examples:" + examples)
+    p = verbs.add_parser(
+        name, help=text[0].lower() + text[1:].rstrip("."), description=text, epilog="examples:" + examples
+    )
     p.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     p.set_defaults(function=function, takes_overrides=False)
     return p

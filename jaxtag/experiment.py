@@ -1,24 +1,18 @@
 """Experiment: everything that decides a run's numbers, as nested frozen dataclasses.
 
-A recipe (`configs/<file>.py:<function>`, or a user's own `path.py:function`) returns one; `--size tiny`
-shrinks it; dotted overrides change single fields. `resolve` does the three in this order and checks.
+A recipe (`jaxtag.recipes`) gives one, dotted overrides change single fields, `validate` checks them all.
 """
 
 import dataclasses
-import importlib
-import importlib.util
-import pkgutil
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from jaxtag.errors import JaxtagError, nearest
 
 FORMAT = 1  # of experiment.json
-SIZES = ("paper", "tiny")
 
 
 @dataclass(frozen=True)
@@ -126,57 +120,6 @@ class Experiment:
     parallel: Parallel = field(default_factory=Parallel)
 
 
-def resolve(recipe: str, size: str = "paper", overrides: Mapping[str, Any] | None = None) -> Experiment:
-    """The experiment that `recipe` names, at `size`, with dotted `overrides`.
-
-    Args:
-      recipe: `file/function` among jaxtag's recipes, or `path/to/file.py:function`.
-      size: `paper`, or `tiny`: seconds on a CPU through the same code.
-      overrides: such as {"training.learning_rate": "1e-4"}; strings are read as the field's type.
-
-    Raises:
-      JaxtagError: no such recipe, size or field, or a value that does not fit; the message names the nearest.
-    """
-    if size not in SIZES:
-        raise JaxtagError(f"no size {size!r}", nearest(size, SIZES))
-    experiment = find_recipe(recipe)(size)
-    return validate(override(experiment, overrides or {}))
-
-
-def recipes() -> dict[str, Callable[[str], Experiment]]:
-    """Every recipe that ships with jaxtag, by full name."""
-    package = importlib.import_module("jaxtag.configs")
-    found = {}
-    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
-        loaded = importlib.import_module(f"jaxtag.configs.{module}")
-        found |= {f"{module}/{f.__name__}": f for f in getattr(loaded, "RECIPES", ())}
-    return found
-
-
-def find_recipe(name: str) -> Callable[[str], Experiment]:
-    """The function behind a recipe's name: `file/function`, or `path/to/file.py:function`.
-
-    Raises:
-      JaxtagError: there is none.
-    """
-    path, colon, function = name.partition(".py:")
-    if not colon:
-        known = recipes()
-        if name not in known:
-            raise JaxtagError(f"no recipe {name!r}", nearest(name, known))
-        return known[name]
-    file = Path(path + ".py")
-    if not file.is_file():
-        raise JaxtagError(f"no recipe file {file}")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec and spec.loader  # true of every .py file
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, function, None)):
-        raise JaxtagError(f"{file} has no function {function!r}", nearest(function, vars(module)))
-    return getattr(module, function)
-
-
 def fields_of(experiment: Experiment) -> dict[str, Any]:
     """Every field as dotted name to value, such as `training.batch`."""
     flat: dict[str, Any] = {}
@@ -210,36 +153,29 @@ def to_json(experiment: Experiment) -> dict[str, Any]:
     return dataclasses.asdict(experiment)
 
 
-def from_json(value: Mapping[str, Any]) -> Experiment:
-    """The experiment that `to_json` wrote.
-
-    Raises:
-      JaxtagError: it names a system or field that this version does not have.
-    """
-    from jaxtag.systems import find
-
-    entry = find(value["system"])
-    experiment = Experiment(entry.name, entry.settings()())
-    flat = {f"{part}.{k}": v for part, inner in value.items() if isinstance(inner, dict) for k, v in inner.items()}
-    return validate(override(experiment, flat))
-
-
 def validate(experiment: Experiment) -> Experiment:
     """The experiment itself, once every value is possible.
 
     Raises:
       JaxtagError: one is not; the message has the field, its value and the bound.
     """
-    from jaxtag.systems import find
-
-    find(experiment.system)
     flat = fields_of(experiment)
     positive = ("data.length", "training.batch", "training.dispatch_seconds", "evaluation.batch", "parallel.multiple")
     for key in positive:
         if flat[key] <= 0:
             raise JaxtagError(f"{key} is {flat[key]}; it must be above 0")
-    for key in ("data.words", "training.steps", "training.epochs", "training.patience", "training.clip", "training.l2",
-                "training.evaluate_every", "training.weight_decay", "training.learning_rate", "training.seed"):
+    for key in (
+        "data.words",
+        "training.steps",
+        "training.epochs",
+        "training.patience",
+        "training.clip",
+        "training.l2",
+        "training.evaluate_every",
+        "training.weight_decay",
+        "training.learning_rate",
+        "training.seed",
+    ):
         if not flat[key] >= 0:
             raise JaxtagError(f"{key} is {flat[key]}; it must be 0 or more")
     if flat["training.seed"] >= 2**32:
@@ -252,8 +188,10 @@ def validate(experiment: Experiment) -> Experiment:
     check_metric(experiment.evaluation.metric, experiment.evaluation.k)
     sizes = (experiment.parallel.data, experiment.parallel.fsdp, experiment.parallel.tensor)
     if any(s < 1 and s != -1 for s in sizes) or sizes.count(-1) > 1:
-        raise JaxtagError(f"the mesh is data {sizes[0]}, fsdp {sizes[1]}, tensor {sizes[2]}; "
-                          "each must be 1 or more, and only one may be -1")
+        raise JaxtagError(
+            f"the mesh is data {sizes[0]}, fsdp {sizes[1]}, tensor {sizes[2]}; "
+            "each must be 1 or more, and only one may be -1"
+        )
     return experiment
 
 
@@ -288,16 +226,3 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         return hint(value)
     except (TypeError, ValueError):
         raise JaxtagError(f"{key} cannot be {value!r}", f"write a {hint.__name__}") from None
-
-
-def recipe_rows() -> list[dict[str, str]]:
-    """What `jaxtag systems` lists: a row a recipe, with its system's row of the table."""
-    from jaxtag.systems import find
-
-    rows = []
-    for name, recipe in recipes().items():
-        experiment = recipe("paper")
-        entry = find(experiment.system)
-        rows.append({"recipe": name, "what": entry.title, "paper": entry.paper, "reads": ", ".join(entry.columns),
-                     "output": entry.output, "objective": experiment.training.objective})
-    return rows

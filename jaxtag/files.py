@@ -1,6 +1,7 @@
 """Files that are whole or absent: written beside, renamed into place, sealed by checksums."""
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -64,6 +65,21 @@ def new_folder(path: Path) -> Iterator[Path]:
         path.replace(old)
     side.replace(path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process alone while the block runs; a process that dies lets go of it.
+
+    Raises:
+      JaxtagError: another process holds it.
+    """
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise JaxtagError(f"{folder} is in use by another process", "wait for it, or name another folder") from None
+        yield
 
 
 def seal(folder: Path) -> dict[str, dict[str, int]]:

@@ -1,10 +1,10 @@
 """A run folder: the experiment it holds, and that experiment bound to its data.
 
-    RUN/experiment.json         recipe, resolved settings, versions, the dataset's and split's fingerprints
-    RUN/metrics.jsonl           one object per logged step
-    RUN/checkpoints/            the two newest and the best
-    RUN/evaluation-<part>.json  metrics, ours and the built-in baselines'
-    RUN/predictions-<part>.npz  what was recommended to every post of the part
+RUN/experiment.json         recipe, resolved settings, versions, the dataset's and split's fingerprints
+RUN/metrics.jsonl           one object per logged step
+RUN/checkpoints/            the two newest and the best
+RUN/evaluation-<part>.json  metrics, ours and the built-in baselines'
+RUN/predictions-<part>.npz  what was recommended to every post of the part
 """
 
 import importlib.metadata
@@ -18,6 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxtag import experiment as experiments
+from jaxtag import recipes
 from jaxtag.data import batches
 from jaxtag.data.dataset import Dataset, Split, open_dataset
 from jaxtag.data.posts import round_up
@@ -31,8 +32,18 @@ from jaxtag.training.optimizers import Optimizer, optimizer
 from jaxtag.training.state import State, abstract_state
 
 # A run may go on under other values of these: they change no number of it, or only where it ends.
-FREE = ("data.placement", "data.resident_mib", "training.epochs", "training.steps", "training.patience",
-        "training.checkpoint_minutes", "training.dispatch_seconds", "parallel.data", "parallel.fsdp", "parallel.tensor")
+FREE = (
+    "data.placement",
+    "data.resident_mib",
+    "training.epochs",
+    "training.steps",
+    "training.patience",
+    "training.checkpoint_minutes",
+    "training.dispatch_seconds",
+    "parallel.data",
+    "parallel.fsdp",
+    "parallel.tensor",
+)
 
 
 @dataclass(frozen=True)
@@ -68,16 +79,22 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
     check_batch("training.batch", experiment.training.batch, mesh)
     check_batch("evaluation.batch", experiment.evaluation.batch, mesh)
     if experiment.training.batch > len(split.train):
-        raise JaxtagError(f"training.batch is {experiment.training.batch}, {split.path} has {len(split.train)} "
-                          "training posts", "make the batch smaller")
+        raise JaxtagError(
+            f"training.batch is {experiment.training.batch}, {split.path} has {len(split.train)} training posts",
+            "make the batch smaller",
+        )
     if experiment.training.objective == "single" and split.info["hashtags_per_post"] != "one":
-        raise JaxtagError(f"training.objective single needs posts with exactly one hashtag, {split.path} keeps all",
-                          f"jaxtag-prep split --data {dataset.path} --name single --hashtags-per-post one, "
-                          "or --training.objective pairs")
+        raise JaxtagError(
+            f"training.objective single needs posts with exactly one hashtag, {split.path} keeps all",
+            f"jaxtag-prep split --data {dataset.path} --name single --hashtags-per-post one, "
+            "or --training.objective pairs",
+        )
     names = find(experiment.system).columns
     reading = batches.reading(dataset, split, experiment, names, split.hashtags)
     lengths = {name: reading.lengths[name] for name in names}
-    sizes = Sizes(batches.word_rows(split, experiment), round_up(len(split.hashtags), experiment.parallel.multiple), lengths)
+    sizes = Sizes(
+        batches.word_rows(split, experiment), round_up(len(split.hashtags), experiment.parallel.multiple), lengths
+    )
     system = build(experiment, sizes)
     rule = optimizer(experiment.training)
     return Bound(experiment, dataset, split, mesh, reading, system, rule, abstract_state(system, rule, mesh))
@@ -89,7 +106,7 @@ def parameters(bound: Bound) -> int:
 
 
 def begin(run: Path, recipe: str, bound: Bound) -> None:
-    """Make the folder `run` for a new run, or check that the one there is this run's.
+    """Make `run`, an existing folder, a new run's, or check that the one there is this run's.
 
     Raises:
       JaxtagError: it is of another dataset, split or experiment; the message says what differs.
@@ -99,18 +116,21 @@ def begin(run: Path, recipe: str, bound: Bound) -> None:
         "recipe": recipe,
         "experiment": experiments.to_json(bound.experiment),
         "parameters": parameters(bound),
-        "dataset": {"path": str(bound.dataset.path), "name": bound.dataset.info["name"],
-                    "fingerprint": bound.dataset.fingerprint},
+        "dataset": {
+            "path": str(bound.dataset.path),
+            "name": bound.dataset.info["name"],
+            "fingerprint": bound.dataset.fingerprint,
+        },
         "split": {"name": bound.split.name, "fingerprint": bound.split.fingerprint},
         "versions": {p: importlib.metadata.version(p) for p in ("jaxtag", "jax", "flax", "optax", "orbax-checkpoint")},
         "devices": f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
     }
     if (run / "experiment.json").exists():
         _check_same(run, read_json(run / "experiment.json", "experiment"), description)
-    elif run.exists() and any(run.iterdir()):
-        raise JaxtagError(f"{run} is not empty and is not a run folder: it has no experiment.json",
-                          "name a new folder with --run")
-    run.mkdir(parents=True, exist_ok=True)
+    elif any(p.name != ".lock" for p in run.iterdir()):
+        raise JaxtagError(
+            f"{run} is not empty and is not a run folder: it has no experiment.json", "name a new folder with --run"
+        )
     write_json(run / "experiment.json", description)
 
 
@@ -118,11 +138,14 @@ def _check_same(run: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     mend = "name a new folder with --run, or give the same settings"
     for what in ("dataset", "split"):
         if old[what]["fingerprint"] != new[what]["fingerprint"]:
-            raise JaxtagError(f"{run} was trained on {what} {old[what]['name']} ({old[what]['fingerprint']}), "
-                              f"this is {new[what]['name']} ({new[what]['fingerprint']})", mend)
+            raise JaxtagError(
+                f"{run} was trained on {what} {old[what]['name']} ({old[what]['fingerprint']}), "
+                f"this is {new[what]['name']} ({new[what]['fingerprint']})",
+                mend,
+            )
     if old["experiment"]["system"] != new["experiment"]["system"]:
         raise JaxtagError(f"{run} trains system {old['experiment']['system']}, not {new['experiment']['system']}", mend)
-    before, now = (experiments.fields_of(experiments.from_json(d["experiment"])) for d in (old, new))
+    before, now = (experiments.fields_of(recipes.from_json(d["experiment"])) for d in (old, new))
     differ = [f"{k} {before[k]} -> {now[k]}" for k in now if before[k] != now[k] and k not in FREE]
     if differ:
         raise JaxtagError(f"{run} has another experiment: {', '.join(differ)}", mend)
@@ -142,8 +165,10 @@ def open_run(run: Path, data: Path | None = None) -> tuple[Bound, dict[str, Any]
         raise JaxtagError(f"{run} is not a run folder: it has no experiment.json", "train one with jaxtag train")
     info = read_json(run / "experiment.json", "experiment")
     if info.get("format") != experiments.FORMAT:
-        raise JaxtagError(f"{run} has experiment format {info.get('format')}, this jaxtag reads {experiments.FORMAT}",
-                          "train again with this version")
+        raise JaxtagError(
+            f"{run} has experiment format {info.get('format')}, this jaxtag reads {experiments.FORMAT}",
+            "train again with this version",
+        )
     path = data or Path(info["dataset"]["path"])
     if not path.is_dir():
         raise JaxtagError(f"the dataset of {run} is no longer at {path}", "give its folder with --data")
@@ -151,11 +176,13 @@ def open_run(run: Path, data: Path | None = None) -> tuple[Bound, dict[str, Any]
     split = dataset.split(info["split"]["name"])
     for what, found in (("dataset", dataset.fingerprint), ("split", split.fingerprint)):
         if info[what]["fingerprint"] != found:
-            raise JaxtagError(f"{run} was trained on {what} {info[what]['fingerprint']}, {path} now has {found}",
-                              "give the dataset it was trained on with --data")
+            raise JaxtagError(
+                f"{run} was trained on {what} {info[what]['fingerprint']}, {path} now has {found}",
+                "give the dataset it was trained on with --data",
+            )
     # Evaluating needs no particular mesh: all devices share the posts.
     whole = {"parallel.data": -1, "parallel.fsdp": 1, "parallel.tensor": 1}
-    experiment = experiments.override(experiments.from_json(info["experiment"]), whole)
+    experiment = experiments.override(recipes.from_json(info["experiment"]), whole)
     return bind(experiment, dataset, split), info
 
 

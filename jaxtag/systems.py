@@ -44,8 +44,9 @@ SYSTEMS = {
     entry.name: entry
     for entry in (
         Entry("cnn", "convolutions over words", "zsl", ("tokens",), "table", "jaxtag.models.cnn"),
-        Entry("rnn_attention", "GRU over words with attention", "zsl", ("tokens",), "table",
-              "jaxtag.models.rnn_attention"),
+        Entry(
+            "rnn_attention", "GRU over words with attention", "zsl", ("tokens",), "table", "jaxtag.models.rnn_attention"
+        ),
     )
 }
 

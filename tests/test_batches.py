@@ -1,7 +1,5 @@
 """Reading: what a batch holds, wherever it is gathered."""
 
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
@@ -9,8 +7,9 @@ import pytest
 from jaxtag.data import batches, order
 from jaxtag.data.columns import ragged
 from jaxtag.data.dataset import open_dataset
-from jaxtag.experiment import Parallel, resolve
+from jaxtag.experiment import Parallel
 from jaxtag.parallel.mesh import make_mesh
+from jaxtag.recipes import resolve
 from jaxtag.training.state import numbers_of
 from tests import toy
 

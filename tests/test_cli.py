@@ -21,8 +21,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     data = toy.make(folder / "data", 200)
     info = read_json(data / "dataset.json", "dataset")
     write_json(data / "dataset.json", info | {"settings": {"cleaning": Cleaning().to_json()}})
-    assert call("train", "zsl/cnn", "--size", "tiny", "--data", data, "--run", folder / "run",
-                "--training.batch", 32, "--training.steps=12") == 0
+    assert (
+        call(
+            "train",
+            "zsl/cnn",
+            "--size",
+            "tiny",
+            "--data",
+            data,
+            "--run",
+            folder / "run",
+            "--training.batch",
+            32,
+            "--training.steps=12",
+        )
+        == 0
+    )
     assert call("evaluate", folder / "run") == 0
     return data, folder / "run"
 
@@ -44,17 +58,40 @@ def test_help_has_examples(verb: str, capsys: pytest.CaptureFixture) -> None:
 
 def test_json_is_one_document(trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data, run = trained
-    train = ("train", "zsl/cnn", "--size", "tiny", "--data", data, "--run", run, "--training.batch", 32,
-             "--training.steps", 12)
-    calls = [train, ("evaluate", run), ("recommend", run, "wordac wordao", "-k", 2), ("systems",), ("data", "show", data),
-             ("data", "export", data, "--out", tmp_path / "test.jsonl"), ("report", run, "--out", tmp_path / "report")]
+    train = (
+        "train",
+        "zsl/cnn",
+        "--size",
+        "tiny",
+        "--data",
+        data,
+        "--run",
+        run,
+        "--training.batch",
+        32,
+        "--training.steps",
+        12,
+    )
+    calls = [
+        train,
+        ("evaluate", run),
+        ("recommend", run, "wordac wordao", "-k", 2),
+        ("systems",),
+        ("data", "show", data),
+        ("data", "export", data, "--out", tmp_path / "test.jsonl"),
+        ("report", run, "--out", tmp_path / "report"),
+    ]
     found = []
     for arguments in calls:
         capsys.readouterr()
         assert call(*arguments, "--json") == 0
         found.append(json.loads(capsys.readouterr().out))
     assert found[0]["steps"] == 12
-    assert found[1]["posts"] == 20 and set(found[1]["baselines"]) == {"most_used", "authors_most_used", "authors_most_recent"}
+    assert found[1]["posts"] == 20 and set(found[1]["baselines"]) == {
+        "most_used",
+        "authors_most_used",
+        "authors_most_recent",
+    }
     assert [set(h) for h in found[2]["hashtags"]] == [{"hashtag", "probability"}] * 2
     assert {"zsl/cnn", "zsl/rnn_attention"} <= {row["recipe"] for row in found[3]}
     assert found[4]["posts"] == 200
@@ -109,7 +146,10 @@ MISTAKES = [
     (("train", "zsl/cnn", "--data", "DATA", "--run", "R", "--training.lr", "1"), "no field 'training.lr'"),
     (("train", "zsl/cnn", "--data", "DATA", "--run", "R", "--lr", "1"), "unknown argument '--lr'"),
     (("train", "zsl/cnn", "--data", "DATA", "--run", "R", "--training.seed"), "--training.seed has no value"),
-    (("train", "zsl/cnn", "--data", "DATA", "--run", "R", "--split", "defalt"), "has no split 'defalt' (it has: default)"),
+    (
+        ("train", "zsl/cnn", "--data", "DATA", "--run", "R", "--split", "defalt"),
+        "has no split 'defalt' (it has: default)",
+    ),
     (("train", "zsl/cnn", "--data", "DATA", "--run", "R"), "has no word vectors 'inductive'"),
     (("train", "zsl/cnn", "--data", "DATA"), "the following arguments are required: --run"),
     (("evaluate", "nowhere"), "nowhere is not a run folder"),
@@ -124,7 +164,9 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("arguments", "said"), MISTAKES)
-def test_a_mistake_is_one_line(trained: tuple, tmp_path: Path, monkeypatch, capsys, arguments: tuple, said: str) -> None:
+def test_a_mistake_is_one_line(
+    trained: tuple, tmp_path: Path, monkeypatch, capsys, arguments: tuple, said: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     data, run = trained
     capsys.readouterr()
@@ -145,15 +187,18 @@ def _flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize(("file", "damage", "said"), [
-    ("columns/tokens.values.npy", _truncate, "bytes where"),
-    ("columns/tokens.values.npy", _flip, "is corrupt: its checksum is not the one written"),
-    ("columns/hashtags.offsets.npy", Path.unlink, "is missing"),
-    ("splits/default/train.npy", _flip, "is corrupt"),
-    ("splits/default/words.npy", Path.unlink, "is missing"),
-    ("vocabulary/words.txt", _truncate, "bytes where"),
-    ("dataset.json", _truncate, "is not readable as a dataset description"),
-])
+@pytest.mark.parametrize(
+    ("file", "damage", "said"),
+    [
+        ("columns/tokens.values.npy", _truncate, "bytes where"),
+        ("columns/tokens.values.npy", _flip, "is corrupt: its checksum is not the one written"),
+        ("columns/hashtags.offsets.npy", Path.unlink, "is missing"),
+        ("splits/default/train.npy", _flip, "is corrupt"),
+        ("splits/default/words.npy", Path.unlink, "is missing"),
+        ("vocabulary/words.txt", _truncate, "bytes where"),
+        ("dataset.json", _truncate, "is not readable as a dataset description"),
+    ],
+)
 def test_damage_is_named(tmp_path: Path, capsys, file: str, damage, said: str) -> None:
     data = toy.make(tmp_path / "data", 60)
     damage(data / file)
@@ -163,7 +208,9 @@ def test_damage_is_named(tmp_path: Path, capsys, file: str, damage, said: str) -
     assert said in err and file.split("/")[-1] in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize(("damage", "said"), [(_truncate, "bytes where"), (_flip, "is corrupt"), (Path.unlink, "is missing")])
+@pytest.mark.parametrize(
+    ("damage", "said"), [(_truncate, "bytes where"), (_flip, "is corrupt"), (Path.unlink, "is missing")]
+)
 def test_a_damaged_checkpoint_is_named(trained: tuple[Path, Path], tmp_path: Path, capsys, damage, said: str) -> None:
     import shutil
 

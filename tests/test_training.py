@@ -15,8 +15,8 @@ from jaxtag.data.batches import open_source
 from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import JaxtagError
 from jaxtag.evaluation.evaluate import evaluate
-from jaxtag.experiment import resolve
 from jaxtag.parallel.mesh import replicated
+from jaxtag.recipes import resolve
 from jaxtag.runs import Bound, bind
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.loop import Trainer, train
@@ -82,13 +82,20 @@ def test_tables_are_really_split(dataset: Path) -> None:
     for table, axis in ((params["word_table"]["table"], 0), (params["head"]["kernel"], 1)):
         assert table.sharding.shard_shape(table.shape)[axis] == table.shape[axis] // 4
     moments = jax.tree.leaves(b.abstract["opt_state"])
-    assert any(m.shape == params["head"]["kernel"].shape and m.sharding == params["head"]["kernel"].sharding for m in moments)
+    assert any(
+        m.shape == params["head"]["kernel"].shape and m.sharding == params["head"]["kernel"].sharding for m in moments
+    )
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_chunks_and_placement_change_no_bit(dataset: Path, recipe: str) -> None:
     whole, losses = run_steps(bound(dataset, recipe), [24])
-    for placement, chunks in (("resident", [8, 8, 8]), ("resident", [23, 1]), ("streamed", [24]), ("streamed", [1] * 24)):
+    for placement, chunks in (
+        ("resident", [8, 8, 8]),
+        ("resident", [23, 1]),
+        ("streamed", [24]),
+        ("streamed", [1] * 24),
+    ):
         state, found = run_steps(bound(dataset, recipe, data__placement=placement), chunks)
         np.testing.assert_array_equal(found, losses)
         assert same_bits(state, whole)
@@ -143,7 +150,9 @@ def compilations() -> list[str]:
     jax.monitoring.clear_event_listeners()
 
 
-def test_one_compilation_for_training_and_one_for_evaluation(dataset: Path, tmp_path: Path, compilations: list[str]) -> None:
+def test_one_compilation_for_training_and_one_for_evaluation(
+    dataset: Path, tmp_path: Path, compilations: list[str]
+) -> None:
     b = bound(dataset, training__epochs=3, training__evaluate_every=7)
     train(tmp_path / "run", "zsl/cnn", b)
     assert sum("dispatch" in n for n in compilations) == 1, compilations
@@ -199,11 +208,15 @@ def test_killed_and_resumed_is_bit_identical(dataset: Path, tmp_path: Path) -> N
 
 def test_training_learns_and_a_second_start_finds_it_done(dataset: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    first = train(run, "zsl/rnn_attention", bound(dataset, "zsl/rnn_attention", training__epochs=40, training__patience=0))
+    first = train(
+        run, "zsl/rnn_attention", bound(dataset, "zsl/rnn_attention", training__epochs=40, training__patience=0)
+    )
     found = evaluate(run)
     assert found["f1@1"] > 0.45
     assert found["posts"] == 40
-    again = train(run, "zsl/rnn_attention", bound(dataset, "zsl/rnn_attention", training__epochs=40, training__patience=0))
+    again = train(
+        run, "zsl/rnn_attention", bound(dataset, "zsl/rnn_attention", training__epochs=40, training__patience=0)
+    )
     assert again == first
     saved = np.load(run / "predictions-test.npz")
     assert saved["ranked"].shape == (40, 5)
@@ -243,11 +256,14 @@ def test_sigterm_saves_and_the_same_command_goes_on(dataset: Path, tmp_path: Pat
     }
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"training__batch": 16}, "another experiment: training.batch 32 -> 16"),
-    ({"model__dropout": 0.5}, "another experiment: model.dropout 0.2 -> 0.5"),
-    ({"recipe": "zsl/rnn_attention"}, "trains system cnn, not rnn_attention"),
-])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"training__batch": 16}, "another experiment: training.batch 32 -> 16"),
+        ({"model__dropout": 0.5}, "another experiment: model.dropout 0.2 -> 0.5"),
+        ({"recipe": "zsl/rnn_attention"}, "trains system cnn, not rnn_attention"),
+    ],
+)
 def test_a_run_of_another_experiment_is_refused(dataset: Path, tmp_path: Path, change: dict, said: str) -> None:
     run = tmp_path / "run"
     train(run, "zsl/cnn", bound(dataset, training__steps=2))
@@ -255,6 +271,20 @@ def test_a_run_of_another_experiment_is_refused(dataset: Path, tmp_path: Path, c
         train(run, "zsl/cnn", bound(dataset, **({"training__steps": 2} | change)))
     assert said in str(caught.value)
     assert "--run" in str(caught.value)
+
+
+def test_a_folder_in_use_is_refused(dataset: Path, tmp_path: Path) -> None:
+    from jaxtag.files import held
+
+    with held(tmp_path), pytest.raises(JaxtagError, match="is in use by another process"):
+        train(tmp_path, "zsl/cnn", bound(dataset, training__steps=2))
+    train(tmp_path, "zsl/cnn", bound(dataset, training__steps=2))
+
+
+def test_a_folder_of_something_else_is_refused(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(JaxtagError, match="is not empty and is not a run folder"):
+        train(tmp_path, "zsl/cnn", bound(dataset, training__steps=2))
 
 
 def test_a_run_of_another_split_or_dataset_is_refused(dataset: Path, tmp_path: Path) -> None:
@@ -267,17 +297,30 @@ def test_a_run_of_another_split_or_dataset_is_refused(dataset: Path, tmp_path: P
         evaluate(run, data=other)
 
 
-@pytest.mark.parametrize(("overrides", "said"), [
-    ({"parallel__data": 3}, "a mesh of data 3, fsdp 1, tensor 1 does not fit 8 devices"),
-    ({"training__batch": 12}, "training.batch is 12, which does not divide over the mesh's 8 parts"),
-    ({"model__hidden": (12, 6), "parallel__data": 4, "parallel__tensor": 2, "parallel__multiple": 1,
-      "model__filters": 3}, "axis 'hidden' of 3 does not divide over tensor = 2"),
-    ({"training__batch": 4096}, "training.batch is 4096"),
-    ({"training__objective": "single"}, "needs posts with exactly one hashtag"),
-    ({"data__vectors": "glove"}, "has no word vectors 'glove'"),
-    ({"data__placement": "resident", "data__resident_mib": 0}, "resident columns would take"),
-])
-def test_what_does_not_fit_is_refused_with_the_numbers(dataset: Path, tmp_path: Path, overrides: dict, said: str) -> None:
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"parallel__data": 3}, "a mesh of data 3, fsdp 1, tensor 1 does not fit 8 devices"),
+        ({"training__batch": 12}, "training.batch is 12, which does not divide over the mesh's 8 parts"),
+        (
+            {
+                "model__hidden": (12, 6),
+                "parallel__data": 4,
+                "parallel__tensor": 2,
+                "parallel__multiple": 1,
+                "model__filters": 3,
+            },
+            "axis 'hidden' of 3 does not divide over tensor = 2",
+        ),
+        ({"training__batch": 4096}, "training.batch is 4096"),
+        ({"training__objective": "single"}, "needs posts with exactly one hashtag"),
+        ({"data__vectors": "glove"}, "has no word vectors 'glove'"),
+        ({"data__placement": "resident", "data__resident_mib": 0}, "resident columns would take"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_numbers(
+    dataset: Path, tmp_path: Path, overrides: dict, said: str
+) -> None:
     with pytest.raises(JaxtagError) as caught:
         train(tmp_path / "run", "zsl/cnn", bound(dataset, devices=8, **overrides))
     assert said in str(caught.value)

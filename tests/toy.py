@@ -48,16 +48,29 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
         np.save(side / "text" / "offsets.npy", np.cumsum([0, *map(len, texts)]))
         names = (*RESERVED, *(word(FIRST_WORD + i) for i in range(WORDS)))
         Vocabulary(names, (1,) * len(names)).save(side / "vocabulary" / "words.txt")
-        Vocabulary(tuple(f"tag{i}" for i in range(HASHTAGS)), (1,) * HASHTAGS).save(side / "vocabulary" / "hashtags.txt")
+        Vocabulary(tuple(f"tag{i}" for i in range(HASHTAGS)), (1,) * HASHTAGS).save(
+            side / "vocabulary" / "hashtags.txt"
+        )
         files = seal(side)
         described = {
             n: {"dtype": COLUMNS[n].dtype, "ragged": COLUMNS[n].ragged, "width": COLUMNS[n].width, "rows": posts}
             for n in ("tokens", "hashtags", "author", "time", "ordinal", "history")
         }
-        write_json(side / "dataset.json", {
-            "format": FORMAT, "name": path.name, "source": {}, "preset": "toy", "settings": {}, "funnel": [],
-            "posts": posts, "columns": described, "files": files, "fingerprint": fingerprint(files),
-        })
+        write_json(
+            side / "dataset.json",
+            {
+                "format": FORMAT,
+                "name": path.name,
+                "source": {},
+                "preset": "toy",
+                "settings": {},
+                "funnel": [],
+                "posts": posts,
+                "columns": described,
+                "files": files,
+                "fingerprint": fingerprint(files),
+            },
+        )
     make_split(path, posts, one=one)
     return path
 
@@ -77,8 +90,17 @@ def make_split(path: Path, posts: int, name: str = "default", seed: int = 1, one
         np.save(side / "words.npy", np.arange(FIRST_WORD, FIRST_WORD + WORDS, dtype=np.int32))
         files = seal(side)
         dataset = open_dataset(path)
-        write_json(side / "split.json", {
-            "format": FORMAT, "name": name, "dataset": dataset.fingerprint, "rule": "random", "seed": seed,
-            "hashtags_per_post": "one" if one else "all", "counts": {}, "files": files,
-            "fingerprint": fingerprint([dataset.fingerprint, files]),
-        })
+        write_json(
+            side / "split.json",
+            {
+                "format": FORMAT,
+                "name": name,
+                "dataset": dataset.fingerprint,
+                "rule": "random",
+                "seed": seed,
+                "hashtags_per_post": "one" if one else "all",
+                "counts": {},
+                "files": files,
+                "fingerprint": fingerprint([dataset.fingerprint, files]),
+            },
+        )

@@ -54,7 +54,9 @@ class Reading:
         return batch | {"tokens": self.word_ids[batch["tokens"]]} if "tokens" in batch else batch
 
 
-def reading(dataset: Dataset, split: Split, experiment: Experiment, names: tuple[str, ...], targets: np.ndarray) -> Reading:
+def reading(
+    dataset: Dataset, split: Split, experiment: Experiment, names: tuple[str, ...], targets: np.ndarray
+) -> Reading:
     """What a system that reads `names` reads of `split`, with hashtags as positions in `targets`.
 
     Raises:
@@ -196,8 +198,11 @@ def open_source(
     placement = experiment.data.placement
     fits = mib <= experiment.data.resident_mib and values < 2**31
     if placement == "resident" and not fits:
-        raise JaxtagError(f"resident columns would take {mib:.0f} MiB on each device, data.resident_mib is "
-                          f"{experiment.data.resident_mib}", "raise it, or use --data.placement streamed")
+        raise JaxtagError(
+            f"resident columns would take {mib:.0f} MiB on each device, data.resident_mib is "
+            f"{experiment.data.resident_mib}",
+            "raise it, or use --data.placement streamed",
+        )
     if placement == "resident" or (placement == "auto" and fits):
         say(f"columns: resident, {mib:.1f} MiB on each device")
         return Resident(source, mesh)

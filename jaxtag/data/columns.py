@@ -92,8 +92,9 @@ def read(folder: Path, name: str) -> np.ndarray | Ragged:
     values, offsets = load(folder / f"{name}.values.npy"), load(folder / f"{name}.offsets.npy")
     _check_dtype(folder / f"{name}.values.npy", values, column.dtype)
     if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(values) or (np.diff(offsets) < 0).any():
-        raise JaxtagError(f"{folder / name}.offsets.npy does not fit its {len(values)} values",
-                          "prepare the dataset again")
+        raise JaxtagError(
+            f"{folder / name}.offsets.npy does not fit its {len(values)} values", "prepare the dataset again"
+        )
     return Ragged(values, offsets)
 
 

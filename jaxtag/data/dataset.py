@@ -1,11 +1,11 @@
 """A dataset folder and its splits, opened for reading: one corpus under one preset.
 
-    DIR/dataset.json      format, name, source, preset and settings, funnel, columns, seal, fingerprint
-    DIR/columns/          columns over all kept posts (`jaxtag.data.columns`)
-    DIR/text/             each post's source text once: bytes.npy, offsets.npy; length.npy, words for --min-words
-    DIR/vocabulary/       words.txt, hashtags.txt, authors.txt: everything seen, with counts
-    DIR/splits/<name>/    train, validation, test, hashtags, candidates, words .npy; vectors/; split.json
-    DIR/records/          the portable form (TFDS array_record); never read here
+DIR/dataset.json      format, name, source, preset and settings, funnel, columns, seal, fingerprint
+DIR/columns/          columns over all kept posts (`jaxtag.data.columns`)
+DIR/text/             each post's source text once: bytes.npy, offsets.npy; length.npy, words for --min-words
+DIR/vocabulary/       words.txt, hashtags.txt, authors.txt: everything seen, with counts
+DIR/splits/<name>/    train, validation, test, hashtags, candidates, words .npy; vectors/; split.json
+DIR/records/          the portable form (TFDS array_record); never read here
 """
 
 from dataclasses import dataclass
@@ -87,14 +87,18 @@ class Split:
         folder = self.path / "vectors" / name
         if not folder.is_dir():
             there = [p.name for p in (self.path / "vectors").glob("*") if p.is_dir()]
-            raise JaxtagError(f"{self.path} has no word vectors {name!r} (it has: {', '.join(there) or 'none'})",
-                              f"jaxtag-prep vectors --data {self.path.parents[1]} --split {self.name} --setting {name}")
+            raise JaxtagError(
+                f"{self.path} has no word vectors {name!r} (it has: {', '.join(there) or 'none'})",
+                f"jaxtag-prep vectors --data {self.path.parents[1]} --split {self.name} --setting {name}",
+            )
         info = read_json(folder / "vectors.json", "description of word vectors")
         check_seal(folder, info["files"], "make the vectors again with jaxtag-prep vectors")
         table = columns.load(folder / "words.npy")
         if len(table) != len(self.words):
-            raise JaxtagError(f"{folder} has {len(table)} rows where the split has {len(self.words)} words",
-                              "make the vectors again with jaxtag-prep vectors")
+            raise JaxtagError(
+                f"{folder} has {len(table)} rows where the split has {len(self.words)} words",
+                "make the vectors again with jaxtag-prep vectors",
+            )
         return table
 
 
@@ -141,8 +145,10 @@ class Dataset:
           JaxtagError: the dataset lacks it; the message gives the command that adds it.
         """
         if not self.has(name):
-            raise JaxtagError(f"{self.path} has no column {name!r} (it has: {', '.join(self.info['columns'])})",
-                              f"add it with {COLUMNS[name].made_by}" if name in COLUMNS else nearest(name, COLUMNS))
+            raise JaxtagError(
+                f"{self.path} has no column {name!r} (it has: {', '.join(self.info['columns'])})",
+                f"add it with {COLUMNS[name].made_by}" if name in COLUMNS else nearest(name, COLUMNS),
+            )
         return columns.read(self.path / "columns", name)
 
     def text(self, rows: np.ndarray) -> list[str]:
@@ -160,17 +166,26 @@ class Dataset:
         name = name or (there[0] if len(there) == 1 else "default")
         path = self.path / "splits" / name
         if name not in there:
-            raise JaxtagError(f"{self.path} has no split {name!r} (it has: {', '.join(there) or 'none'})",
-                              f"make one with jaxtag-prep split --data {self.path} --name {name}")
+            raise JaxtagError(
+                f"{self.path} has no split {name!r} (it has: {', '.join(there) or 'none'})",
+                f"make one with jaxtag-prep split --data {self.path} --name {name}",
+            )
         info = read_json(path / "split.json", "split description")
         if info["dataset"] != self.fingerprint:
-            raise JaxtagError(f"{path} was made for dataset {info['dataset']}, this one is {self.fingerprint}",
-                              "make the split again with jaxtag-prep split")
+            raise JaxtagError(
+                f"{path} was made for dataset {info['dataset']}, this one is {self.fingerprint}",
+                "make the split again with jaxtag-prep split",
+            )
         check_seal(path, info["files"], "make the split again with jaxtag-prep split")
-        arrays = {key: np.array(columns.load(path / f"{key}.npy")) for key in (*PARTS, "hashtags", "candidates", "words")}
+        arrays = {
+            key: np.array(columns.load(path / f"{key}.npy")) for key in (*PARTS, "hashtags", "candidates", "words")
+        }
         if len(arrays["train"]) == 0 or len(arrays["hashtags"]) < 2:
-            raise JaxtagError(f"{path} has {len(arrays['train'])} training posts and {len(arrays['hashtags'])} hashtags; "
-                              "at least 1 and 2 are needed", "lower --min-hashtag-posts")
+            raise JaxtagError(
+                f"{path} has {len(arrays['train'])} training posts and {len(arrays['hashtags'])} hashtags; "
+                "at least 1 and 2 are needed",
+                "lower --min-hashtag-posts",
+            )
         return Split(name, path, info, **arrays)
 
     @cached_property
@@ -186,13 +201,17 @@ def open_dataset(path: Path | str) -> Dataset:
     """
     path = Path(path).resolve()
     if not (path / "dataset.json").is_file():
-        raise JaxtagError(f"{path} is not a dataset folder: it has no dataset.json",
-                          "make one with jaxtag-prep, for example jaxtag-prep simulate --out DIR --posts 20000")
+        raise JaxtagError(
+            f"{path} is not a dataset folder: it has no dataset.json",
+            "make one with jaxtag-prep, for example jaxtag-prep simulate --out DIR --posts 20000",
+        )
     info = read_json(path / "dataset.json", "dataset description")
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         found = info.get("format") if isinstance(info, dict) else None
-        raise JaxtagError(f"{path} has dataset format {found}, this jaxtag reads format {FORMAT}",
-                          "prepare the dataset again with this version")
+        raise JaxtagError(
+            f"{path} has dataset format {found}, this jaxtag reads format {FORMAT}",
+            "prepare the dataset again with this version",
+        )
     check_seal(path, info["files"], "prepare the dataset again")
     return Dataset(path, info)
 

@@ -44,24 +44,40 @@ def _split(dataset: Dataset, name: str) -> dict[str, Any]:
     split = dataset.split(name)
     counts = {part: len(getattr(split, part)) for part in PARTS}
     vectors = sorted(p.name for p in (split.path / "vectors").glob("*") if p.is_dir())
-    return {"rule": split.info["rule"], "hashtags_per_post": split.info["hashtags_per_post"], **counts,
-            "funnel": split.info.get("funnel", [])[1:], "hashtags": len(split.hashtags), "candidates": len(split.candidates), "words": len(split.words),
-            "vectors": vectors}
+    return {
+        "rule": split.info["rule"],
+        "hashtags_per_post": split.info["hashtags_per_post"],
+        **counts,
+        "funnel": split.info.get("funnel", [])[1:],
+        "hashtags": len(split.hashtags),
+        "candidates": len(split.candidates),
+        "words": len(split.words),
+        "vectors": vectors,
+    }
 
 
 def render(found: dict[str, Any]) -> str:
     """The description as text for a terminal."""
-    lines = [f"{found['name']}: {found['posts']:,} posts, {found['words']:,} words, {found['hashtags']:,} hashtags "
-             f"(preset {found['preset']}, {found['fingerprint']})", "", "where the posts went"]
+    lines = [
+        f"{found['name']}: {found['posts']:,} posts, {found['words']:,} words, {found['hashtags']:,} hashtags "
+        f"(preset {found['preset']}, {found['fingerprint']})",
+        "",
+        "where the posts went",
+    ]
     lines += [f"  {row['posts']:>12,}  {row['step']}" for row in found["funnel"]]
     lines += ["", "columns"] + [f"  {name:<10} {meaning}" for name, meaning in found["columns"].items()]
     lines += ["", "values per post"]
-    lines += [f"  {name:<10} {v['mean']} on average, {v['most']} at most" for name, v in found["values_per_post"].items()]
+    lines += [
+        f"  {name:<10} {v['mean']} on average, {v['most']} at most" for name, v in found["values_per_post"].items()
+    ]
     lines += ["", "most used: " + "  ".join(f"{h} {c:,}" for h, c in found["most_used"])]
     for name, split in found["splits"].items():
-        lines += ["", f"split {name} ({split['rule']}, {split['hashtags_per_post']} hashtags per post): "
-                  f"{split['train']:,} / {split['validation']:,} / {split['test']:,} posts, {split['hashtags']} hashtags, "
-                  f"{split['words']:,} words, vectors: {', '.join(split['vectors']) or 'none'}"]
+        lines += [
+            "",
+            f"split {name} ({split['rule']}, {split['hashtags_per_post']} hashtags per post): "
+            f"{split['train']:,} / {split['validation']:,} / {split['test']:,} posts, {split['hashtags']} hashtags, "
+            f"{split['words']:,} words, vectors: {', '.join(split['vectors']) or 'none'}",
+        ]
         lines += [f"  {row['posts']:>12,}  {row['step']}" for row in split["funnel"]]
     return "\n".join(lines)
 

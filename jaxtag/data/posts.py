@@ -36,8 +36,15 @@ COLUMNS = {
     for column in (
         Column("tokens", "int32", True, 0, PAD, "jaxtag-prep posts", "word ids of the dataset's vocabulary"),
         Column("hashtags", "int32", True, 0, -1, "jaxtag-prep posts", "dataset hashtag ids, in the author's order"),
-        Column("history", "int32", False, 5, -1, "jaxtag-prep posts --author COL --time COL",
-               "rows of the author's latest strictly earlier posts, newest first"),
+        Column(
+            "history",
+            "int32",
+            False,
+            5,
+            -1,
+            "jaxtag-prep posts --author COL --time COL",
+            "rows of the author's latest strictly earlier posts, newest first",
+        ),
         Column("author", "int32", False, 0, 0, "jaxtag-prep posts --author COL", "author id, 0 unknown"),
         Column("time", "int64", False, 0, 0, "jaxtag-prep posts --time COL", "seconds since 1970, on the host only"),
         Column("ordinal", "int32", False, 0, 0, "jaxtag-prep posts", "place in the source"),

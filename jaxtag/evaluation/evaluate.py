@@ -55,7 +55,9 @@ class Evaluator:
         position[labels] = np.arange(len(labels), dtype=np.int32)
         self._put = replicated(bound.mesh)
         self._labels, self._position = jax.device_put((labels, position), self._put)
-        self._table = jax.jit(lambda s, labels: ranking.candidate_table(bound.system, s["params"], s["collections"], labels))
+        self._table = jax.jit(
+            lambda s, labels: ranking.candidate_table(bound.system, s["params"], s["collections"], labels)
+        )
         self._batch = jax.jit(self._evaluate_batch, out_shardings=self._put)
 
     def __call__(self, state: Any, rows: np.ndarray) -> Result:
@@ -95,8 +97,10 @@ def labels_of(bound: Bound, hashtags: np.ndarray) -> np.ndarray:
     table[bound.split.hashtags] = np.arange(len(bound.split.hashtags), dtype=np.int32)
     if (table[hashtags] < 0).any():
         missing = bound.dataset.hashtags.entries[hashtags[np.argmax(table[hashtags] < 0)]]
-        raise JaxtagError(f"system {bound.experiment.system} cannot rank #{missing}: it was not trained on it",
-                          "choose candidates among the split's hashtags")
+        raise JaxtagError(
+            f"system {bound.experiment.system} cannot rank #{missing}: it was not trained on it",
+            "choose candidates among the split's hashtags",
+        )
     return table[hashtags]
 
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxtag.layers.dense import dense
+from jaxtag.layers.parameters import Dense, glorot
 
 
 def masked_softmax(scores: jax.Array, mask: jax.Array) -> jax.Array:
@@ -38,9 +38,8 @@ class AdditiveAttention(nn.Module):
     @nn.compact
     def __call__(self, states: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         """States `[B, T, d]` and mask `[B, T]` to the pooled `[B, d]` and the weights `[B, T]`."""
-        glorot = nn.initializers.glorot_uniform()
-        hidden = dense(self.width, "hidden")(states)
-        v = self.param("v", nn.with_logical_partitioning(glorot, ("hidden", "scalar")), (self.width, 1))
+        hidden = Dense(self.width, name="hidden")(states)
+        v = glorot(self, "v", (self.width, 1), ("hidden", "scalar"))
         scores = (jnp.tanh(hidden) @ v)[..., 0]
         weights = nn.sigmoid(scores) * mask if self.form == "sigmoid" else masked_softmax(scores, mask)
         return jnp.einsum("bt,btd->bd", weights, states), weights

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxtag.layers.parameters import glorot, zeros
 from jaxtag.layers.recurrent import ACTIVATIONS
 
 
@@ -38,11 +39,9 @@ class ConvolutionBank(nn.Module):
         As one matrix product of unfolded windows: XLA's CPU convolution runs 15 times slower inside a loop,
         which is where many steps a dispatch put it.
         """
-        glorot, zeros = nn.initializers.glorot_uniform(), nn.initializers.zeros_init()
         width, length = x.shape[-1], x.shape[1]
-        kernel = self.param(f"kernel_{window}", nn.with_logical_partitioning(glorot, ("window", "embed", "hidden")),
-                            (window, width, self.filters))
-        bias = self.param(f"bias_{window}", nn.with_logical_partitioning(zeros, ("hidden",)), (self.filters,))
+        kernel = glorot(self, f"kernel_{window}", (window, width, self.filters), ("window", "embed", "hidden"))
+        bias = zeros(self, f"bias_{window}", self.filters, "hidden")
         wide = jnp.pad(x, ((0, 0), (window // 2, window // 2), (0, 0)))
         unfolded = jnp.concatenate([wide[:, i : i + length] for i in range(window)], axis=-1)
         return unfolded @ kernel.reshape(window * width, self.filters) + bias

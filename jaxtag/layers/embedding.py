@@ -4,6 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxtag.layers.parameters import glorot, zeros
+
 
 class WordTable(nn.Module):
     """Rows of word vectors; the row of padding reads as zeros.
@@ -21,8 +23,7 @@ class WordTable(nn.Module):
     @nn.compact
     def __call__(self, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Word ids `[..., T]` to vectors `[..., T, width]` and the mask of real words `[..., T]`."""
-        init = nn.with_logical_partitioning(nn.initializers.glorot_uniform(), ("words", "embed"))
-        table = self.param("table", init, (self.words, self.width))
+        table = glorot(self, "table", (self.words, self.width), ("words", "embed"))
         if not self.trainable:
             table = jax.lax.stop_gradient(table)
         mask = tokens != 0
@@ -41,10 +42,8 @@ class SoftmaxHead(nn.Module):
 
     def setup(self) -> None:
         """Declare W `[width, hashtags]` and b `[hashtags]`."""
-        glorot, zeros = nn.initializers.glorot_uniform(), nn.initializers.zeros_init()
-        self.kernel = self.param("kernel", nn.with_logical_partitioning(glorot, ("embed", "hashtags")),
-                                 (self.width, self.hashtags))
-        self.bias = self.param("bias", nn.with_logical_partitioning(zeros, ("hashtags",)), (self.hashtags,))
+        self.kernel = glorot(self, "kernel", (self.width, self.hashtags), ("embed", "hashtags"))
+        self.bias = zeros(self, "bias", self.hashtags, "hashtags")
 
     def __call__(self, features: jax.Array) -> jax.Array:
         """Features `[B, width]` to logits `[B, hashtags]`."""

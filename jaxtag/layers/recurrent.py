@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxtag.layers.parameters import glorot, zeros
+
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": jnp.tanh, "softplus": nn.softplus}
 
 
@@ -33,19 +35,16 @@ class GRU(nn.Module):
 
         A padded step copies the state; a row without any real step ends at zeros.
         """
-        d, glorot, zeros = self.width, nn.initializers.glorot_uniform(), nn.initializers.zeros_init()
+        d = self.width
 
         def kernel(name: str, rows: int) -> jax.Array:
-            return self.param(name, nn.with_logical_partitioning(glorot, ("embed", "hidden")), (rows, d))
-
-        def bias(name: str) -> jax.Array:
-            return self.param(name, nn.with_logical_partitioning(zeros, ("hidden",)), (d,))
+            return glorot(self, name, (rows, d), ("embed", "hidden"))
 
         w = jnp.concatenate([kernel(f"w_{gate}", x.shape[-1]) for gate in "zrh"], 1)
-        b = jnp.concatenate([bias(f"b_{gate}") for gate in "zrh"])
+        b = jnp.concatenate([zeros(self, f"b_{gate}", d, "hidden") for gate in "zrh"])
         u_gates = jnp.concatenate([kernel("u_z", d), kernel("u_r", d)], 1)
         u = kernel("u_h", d)
-        c = bias("c_h") if self.reset == "after" else None
+        c = zeros(self, "c_h", d, "hidden") if self.reset == "after" else None
         phi = ACTIVATIONS[self.activation]
 
         def step(h: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:

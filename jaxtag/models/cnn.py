@@ -6,9 +6,9 @@ import flax.linen as nn
 import jax
 
 from jaxtag.layers.convolution import ConvolutionBank
-from jaxtag.layers.dense import dense
 from jaxtag.layers.dropout import dropout
 from jaxtag.layers.embedding import SoftmaxHead, WordTable
+from jaxtag.layers.parameters import Dense
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Model(nn.Module):
         s = self.settings
         self.word_table = WordTable(self.words, s.embedding, s.trainable)
         self.bank = ConvolutionBank(s.windows, s.filters, s.activation)
-        self.layers = [dense(width, f"hidden_{i}") for i, width in enumerate(s.hidden)]
+        self.layers = [Dense(width) for width in s.hidden]
         self.head = SoftmaxHead(self.hashtags, s.hidden[-1])
 
     def features(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:

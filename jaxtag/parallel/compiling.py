@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -24,7 +25,8 @@ def keep_compiled() -> None:
     A folder per kind of CPU and JAX version. Settings that the user made, by JAX_COMPILATION_CACHE_DIR or
     JAX_ENABLE_COMPILATION_CACHE, stay as they are.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    settings: Any = jax.config  # its settings are made while it runs
+    if settings.jax_compilation_cache_dir is None:
         base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         folder = base / "jaxtag" / "compiled" / f"{_processor()}-jax{jax.__version__}"
         jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -38,8 +38,10 @@ def make_mesh(parallel: Parallel, devices: Sequence[Any] | None = None) -> Mesh:
         sizes[sizes.index(-1)] = len(devices) // known
     if int(np.prod(sizes)) != len(devices):
         asked = f"data {parallel.data}, fsdp {parallel.fsdp}, tensor {parallel.tensor}"
-        raise JaxtagError(f"a mesh of {asked} does not fit {len(devices)} devices",
-                          "choose parallel.data, parallel.fsdp and parallel.tensor whose product is that number")
+        raise JaxtagError(
+            f"a mesh of {asked} does not fit {len(devices)} devices",
+            "choose parallel.data, parallel.fsdp and parallel.tensor whose product is that number",
+        )
     return Mesh(np.asarray(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * 3)
 
 
@@ -51,8 +53,11 @@ def check_batch(name: str, size: int, mesh: Mesh) -> None:
     """
     parts = int(np.prod([mesh.shape[axis] for axis in BATCH]))
     if size % parts:
-        raise JaxtagError(f"{name} is {size}, which does not divide over the mesh's {parts} parts of a batch "
-                          f"(data {mesh.shape['data']} x fsdp {mesh.shape['fsdp']})", f"make it a multiple of {parts}")
+        raise JaxtagError(
+            f"{name} is {size}, which does not divide over the mesh's {parts} parts of a batch "
+            f"(data {mesh.shape['data']} x fsdp {mesh.shape['fsdp']})",
+            f"make it a multiple of {parts}",
+        )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

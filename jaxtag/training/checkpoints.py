@@ -19,10 +19,12 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         """Open or make `folder`; what a killed save left there is removed."""
-        policy = preservation_policy.AnyPreservationPolicy([
-            preservation_policy.LatestN(2),
-            preservation_policy.BestN(get_metric_fn=lambda metrics: metrics["metric"], n=1),
-        ])
+        policy = preservation_policy.AnyPreservationPolicy(
+            [
+                preservation_policy.LatestN(2),
+                preservation_policy.BestN(get_metric_fn=lambda metrics: metrics["metric"], n=1),
+            ]
+        )
         options = ocp.CheckpointManagerOptions(preservation_policy=policy, cleanup_tmp_directories=True)
         self._folder = folder
         self._sealed: dict[str, Any] = read_json(folder / SEALS, "list of seals") if (folder / SEALS).exists() else {}
@@ -65,11 +67,13 @@ class Checkpoints:
             found = self._manager.restore(step, args=ocp.args.Composite(**items))
         except (ValueError, KeyError, OSError, TypeError) as error:
             reason = str(error).strip().split("\n")[0][:200]
-            raise JaxtagError(f"checkpoint {self._folder / str(step)} cannot be read: {reason}",
-                              damaged) from error
+            raise JaxtagError(f"checkpoint {self._folder / str(step)} cannot be read: {reason}", damaged) from error
         if found["memory"].get("format") != FORMAT:
-            raise JaxtagError(f"checkpoint {self._folder / str(step)} has format {found['memory'].get('format')}, "
-                              f"this jaxtag reads format {FORMAT}", "train again with this version")
+            raise JaxtagError(
+                f"checkpoint {self._folder / str(step)} has format {found['memory'].get('format')}, "
+                f"this jaxtag reads format {FORMAT}",
+                "train again with this version",
+            )
         return found["state"], found["memory"]
 
     def wait(self) -> None:

@@ -31,8 +31,15 @@ class Log:
                     kept.append(line + "\n")
         write_text(path, "".join(kept))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for as long as the run)
-        self._bar = tqdm(total=total, initial=step, unit="step", file=sys.stderr, disable=not sys.stderr.isatty(),
-                         dynamic_ncols=True, smoothing=0.1)
+        self._bar = tqdm(
+            total=total,
+            initial=step,
+            unit="step",
+            file=sys.stderr,
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            smoothing=0.1,
+        )
         self._shown: dict[str, str] = {}
 
     def write(self, row: dict[str, Any], show: tuple[str, ...] = ()) -> None:

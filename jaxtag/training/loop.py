@@ -14,6 +14,7 @@ from jaxtag.data import order
 from jaxtag.data.batches import Source, open_source
 from jaxtag.errors import JaxtagError, Preempted
 from jaxtag.evaluation.evaluate import Evaluator
+from jaxtag.files import held
 from jaxtag.parallel.mesh import replicated
 from jaxtag.runs import Bound, begin, parameters
 from jaxtag.training.checkpoints import Checkpoints
@@ -52,17 +53,19 @@ def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
       `{"run", "steps", "best_step", "<metric>", "seconds", "parameters"}` with the best validation metric.
 
     Raises:
-      JaxtagError: the folder is another run's, or the loss is not finite; the message names the step.
+      JaxtagError: the folder is another run's or in use, or the loss is not finite; the message names the step.
       Preempted: SIGTERM or SIGINT came; everything is saved.
     """
     vectors = initial_vectors(bound)
     source = open_source(bound.reading, bound.mesh, bound.split, bound.experiment, say)
-    begin(run, recipe, bound)
-    trainer = Trainer(run, bound, source, vectors)
-    try:
-        return trainer.run()
-    finally:
-        trainer.close()
+    run.mkdir(parents=True, exist_ok=True)
+    with held(run):
+        begin(run, recipe, bound)
+        trainer = Trainer(run, bound, source, vectors)
+        try:
+            return trainer.run()
+        finally:
+            trainer.close()
 
 
 def initial_vectors(bound: Bound) -> np.ndarray | None:
@@ -77,8 +80,10 @@ def initial_vectors(bound: Bound) -> np.ndarray | None:
     vectors = np.asarray(bound.split.vectors(name))
     width = bound.abstract["params"]["word_table"]["table"].shape[1]
     if vectors.shape[1] != width:
-        raise JaxtagError(f"word vectors {name!r} have width {vectors.shape[1]}, model.embedding is {width}",
-                          f"--model.embedding {vectors.shape[1]}")
+        raise JaxtagError(
+            f"word vectors {name!r} have width {vectors.shape[1]}, model.embedding is {width}",
+            f"--model.embedding {vectors.shape[1]}",
+        )
     return vectors
 
 
@@ -92,8 +97,10 @@ class Trainer:
         self._per_epoch = order.steps_per_epoch(len(bound.split.train), training.batch)
         self._total = training.steps or max(1, round(training.epochs * self._per_epoch))
         self._every = training.evaluate_every or self._per_epoch
-        say(f"{parameters(bound):,} parameters; {len(bound.split.train):,} posts, {len(bound.split.hashtags)} hashtags; "
-            f"{self._per_epoch} steps an epoch; mesh {dict(bound.mesh.shape)}")
+        say(
+            f"{parameters(bound):,} parameters; {len(bound.split.train):,} posts, "
+            f"{len(bound.split.hashtags)} hashtags; {self._per_epoch} steps an epoch; mesh {dict(bound.mesh.shape)}"
+        )
         self._source, self._vectors = source, vectors
         self._evaluator = Evaluator(bound, source)
         self._checkpoints = Checkpoints(run / "checkpoints")
@@ -114,7 +121,9 @@ class Trainer:
         with _signals(stop), jax.transfer_guard("disallow"):
             self._clock = time.perf_counter()
             while not self._memory.finished:
-                steps = min(self._pace, self._source.steps, self._total - self._step, self._every - self._step % self._every)
+                steps = min(
+                    self._pace, self._source.steps, self._total - self._step, self._every - self._step % self._every
+                )
                 self._launch(steps)
                 if self._step % self._every == 0 or self._step == self._total:
                     self._evaluate()
@@ -176,11 +185,19 @@ class Trainer:
         rate = steps * self._training.batch / seconds
         self._pace = max(1, min(2 * steps, round(steps * self._training.dispatch_seconds / seconds)))
         self._memory = replace(self._memory, seconds=self._memory.seconds + seconds)
-        self._log.write({
-            "kind": "train", "step": first + steps, "epoch": (first + steps) / self._per_epoch,
-            "loss": float(loss.sum() / weight.sum()), "gradient_norm": float(norm.mean()),
-            "learning_rate": self._training.learning_rate, "posts_per_second": rate, "seconds": self._memory.seconds,
-        }, show=("loss", "posts_per_second"))
+        self._log.write(
+            {
+                "kind": "train",
+                "step": first + steps,
+                "epoch": (first + steps) / self._per_epoch,
+                "loss": float(loss.sum() / weight.sum()),
+                "gradient_norm": float(norm.mean()),
+                "learning_rate": self._training.learning_rate,
+                "posts_per_second": rate,
+                "seconds": self._memory.seconds,
+            },
+            show=("loss", "posts_per_second"),
+        )
 
     def _evaluate(self) -> None:
         """Evaluate on the validation part, decide whether to go on, save."""
@@ -194,8 +211,10 @@ class Trainer:
         self._memory = replace(m, finished=early or self._step >= self._total)
         row = {"kind": "validation", "step": self._step, "epoch": self._step / self._per_epoch, **found}
         self._log.write(row, show=(name,))
-        say(f"step {self._step}, epoch {self._step / self._per_epoch:.2f}: validation {name} {value:.4f}"
-            + (", the best so far" if better else f", best {m.best:.4f} at step {m.best_step}"))
+        say(
+            f"step {self._step}, epoch {self._step / self._per_epoch:.2f}: validation {name} {value:.4f}"
+            + (", the best so far" if better else f", best {m.best:.4f} at step {m.best_step}")
+        )
         self._save(value)
         self._clock = time.perf_counter()
 
@@ -208,9 +227,14 @@ class Trainer:
     def _summary(self) -> dict[str, Any]:
         self._checkpoints.wait()
         m = self._memory
-        return {"run": str(self._path), "steps": self._step, "best_step": m.best_step,
-                self._bound.experiment.evaluation.metric: m.best, "seconds": round(m.seconds, 2),
-                "parameters": parameters(self._bound)}
+        return {
+            "run": str(self._path),
+            "steps": self._step,
+            "best_step": m.best_step,
+            self._bound.experiment.evaluation.metric: m.best,
+            "seconds": round(m.seconds, 2),
+            "parameters": parameters(self._bound),
+        }
 
 
 class _signals:

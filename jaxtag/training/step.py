@@ -61,6 +61,8 @@ def make_dispatch(step: Step, source: Source, batch: int, abstract: State, mesh:
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
     same = replicated(mesh)
     return jax.jit(
-        dispatch, donate_argnums=0,
-        in_shardings=(shardings, same, source.feed_shardings(), same), out_shardings=(shardings, same),
+        dispatch,
+        donate_argnums=0,
+        in_shardings=(shardings, same, source.feed_shardings(), same),
+        out_shardings=(shardings, same),
     )

@@ -73,15 +73,23 @@ def main() -> None:
     for name, ranked in rankings.items():
         found = {m: bootstrap.intervals(ranked, gold, m) for m in METRICS}
         shown = {m: f"{v['value']:.4f}" for m, v in found.items()}
-        scores.append({"system": name, **shown, "f1@1, 95 %": f"{found['f1@1']['low']:.4f} to {found['f1@1']['high']:.4f}"})
+        scores.append(
+            {"system": name, **shown, "f1@1, 95 %": f"{found['f1@1']['low']:.4f} to {found['f1@1']['high']:.4f}"}
+        )
     print(markdown(scores, list(scores[0])))
     differences = []
     for name in ours:
         for peer, ranked in rankings.items():
             if peer != name:
                 d = bootstrap.paired(rankings[name], ranked, gold)
-                differences.append({"run": name, "against": peer, "f1@1 ahead by": f"{d['difference']:+.4f}",
-                                    "95 %": f"{d['low']:+.4f} to {d['high']:+.4f}"})
+                differences.append(
+                    {
+                        "run": name,
+                        "against": peer,
+                        "f1@1 ahead by": f"{d['difference']:+.4f}",
+                        "95 %": f"{d['low']:+.4f} to {d['high']:+.4f}",
+                    }
+                )
     print("\n" + markdown(differences, list(differences[0])))
     print("\n" + json.dumps({"posts": len(gold)}))
 

@@ -1,0 +1,35 @@
+"""Parameters with logical axes, so that the mesh's rules can place them; and the dense layer made of them."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+
+def glorot(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> jax.Array:
+    """Parameter `name` of `shape`, Glorot uniform at first, with a logical axis a dimension."""
+    init = nn.with_logical_partitioning(nn.initializers.glorot_uniform(), axes)
+    value: Any = module.param(name, init, shape)  # linen declares the box, and gives what is in it
+    return value
+
+
+def zeros(module: nn.Module, name: str, width: int, axis: str) -> jax.Array:
+    """Parameter `name` of `width` values, zeros at first."""
+    value: Any = module.param(name, nn.with_logical_partitioning(nn.initializers.zeros_init(), (axis,)), (width,))
+    return value
+
+
+class Dense(nn.Module):
+    """x W + b with W `[e, width]`, split by rule along what it gives.
+
+    Attributes:
+      width: of what it gives.
+    """
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`[..., e]` to `[..., width]`."""
+        kernel = glorot(self, "kernel", (x.shape[-1], self.width), ("embed", "hidden"))
+        return x @ kernel + zeros(self, "bias", self.width, "hidden")

@@ -1,0 +1,100 @@
+"""Recipes: named experiments, found by name, shrunk and overridden.
+
+A recipe is a function of a size in `configs/<file>.py`, named `<file>/<function>`, or in a user's own file,
+named `path.py:<function>`. `resolve` finds it, calls it, puts in the overrides and checks the outcome.
+"""
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jaxtag.errors import JaxtagError, nearest
+from jaxtag.experiment import Experiment, override, validate
+from jaxtag.systems import find
+
+SIZES = ("paper", "tiny")
+
+
+def resolve(recipe: str, size: str = "paper", overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """The experiment that `recipe` names, at `size`, with dotted `overrides`.
+
+    Args:
+      recipe: `file/function` among jaxtag's recipes, or `path/to/file.py:function`.
+      size: `paper`, or `tiny`: seconds on a CPU through the same code.
+      overrides: such as {"training.learning_rate": "1e-4"}; strings are read as the field's type.
+
+    Raises:
+      JaxtagError: no such recipe, size or field, or a value that does not fit; the message names the nearest.
+    """
+    if size not in SIZES:
+        raise JaxtagError(f"no size {size!r}", nearest(size, SIZES))
+    experiment = find_recipe(recipe)(size)
+    return validate(override(experiment, overrides or {}))
+
+
+def recipes() -> dict[str, Callable[[str], Experiment]]:
+    """Every recipe that ships with jaxtag, by full name."""
+    package = importlib.import_module("jaxtag.configs")
+    found = {}
+    for module in sorted(m.name for m in pkgutil.iter_modules(package.__path__)):
+        loaded = importlib.import_module(f"jaxtag.configs.{module}")
+        found |= {f"{module}/{f.__name__}": f for f in getattr(loaded, "RECIPES", ())}
+    return found
+
+
+def find_recipe(name: str) -> Callable[[str], Experiment]:
+    """The function behind a recipe's name: `file/function`, or `path/to/file.py:function`.
+
+    Raises:
+      JaxtagError: there is none.
+    """
+    path, colon, function = name.partition(".py:")
+    if not colon:
+        known = recipes()
+        if name not in known:
+            raise JaxtagError(f"no recipe {name!r}", nearest(name, known))
+        return known[name]
+    file = Path(path + ".py")
+    if not file.is_file():
+        raise JaxtagError(f"no recipe file {file}")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec and spec.loader  # true of every .py file
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, function, None)):
+        raise JaxtagError(f"{file} has no function {function!r}", nearest(function, vars(module)))
+    return getattr(module, function)
+
+
+def from_json(value: Mapping[str, Any]) -> Experiment:
+    """The experiment that `to_json` wrote.
+
+    Raises:
+      JaxtagError: it names a system or field that this version does not have.
+    """
+    entry = find(value["system"])
+    experiment = Experiment(entry.name, entry.settings()())
+    flat = {f"{part}.{k}": v for part, inner in value.items() if isinstance(inner, dict) for k, v in inner.items()}
+    return validate(override(experiment, flat))
+
+
+def recipe_rows() -> list[dict[str, str]]:
+    """What `jaxtag systems` lists: a row a recipe, with its system's row of the table."""
+    rows = []
+    for name, recipe in recipes().items():
+        experiment = recipe("paper")
+        entry = find(experiment.system)
+        rows.append(
+            {
+                "recipe": name,
+                "what": entry.title,
+                "paper": entry.paper,
+                "reads": ", ".join(entry.columns),
+                "output": entry.output,
+                "objective": experiment.training.objective,
+            }
+        )
+    return rows
