@@ -108,12 +108,6 @@ def _lines(found: dict[str, Any]) -> Said:
     return found, "\n".join(f"{key}: {value}" for key, value in found.items() if not isinstance(value, dict | list))
 
 
-OVERRIDES = """
-every field of the experiment can be set: --training.learning_rate 3e-4 --model.dropout 0.3
---data.length 32 --parallel.fsdp 4 (the run's experiment.json lists them all)
-"""
-
-
 def parser() -> Parser:
     """The command line as a whole."""
     root = Parser(
@@ -122,19 +116,44 @@ def parser() -> Parser:
         epilog="first time here: jaxtag quickstart",
     )
     verbs = root.add_subparsers(dest="verb", required=True, metavar="VERB")
+    _train_options(_verb(verbs, "train", train, TRAIN_EXAMPLES + OVERRIDES))
+    _evaluate_options(_verb(verbs, "evaluate", evaluate, EVALUATE_EXAMPLES))
+    _recommend_options(_verb(verbs, "recommend", recommend, RECOMMEND_EXAMPLES))
+    _verb(verbs, "systems", systems, "\n  jaxtag systems\n  jaxtag systems --json\n")
+    data = verbs.add_parser("data", help="show or export a dataset")
+    data_verbs = data.add_subparsers(dest="data_verb", required=True, metavar="VERB")
+    show = _verb(data_verbs, "show", data_show, "\n  jaxtag data show DATA\n")
+    show.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
+    _export_options(_verb(data_verbs, "export", data_export, EXPORT_EXAMPLES))
+    _report_options(_verb(verbs, "report", report, "\n  jaxtag report RUN1 RUN2 --out REPORT\n"))
+    _quickstart_options(_verb(verbs, "quickstart", quickstart, QUICKSTART_EXAMPLES))
+    return root
 
-    p = _verb(
-        verbs,
-        "train",
-        train,
-        """
+
+TRAIN_EXAMPLES = """
   jaxtag train zsl/cnn --data DATA --run RUN
   jaxtag train zsl/rnn_attention --data DATA --run RUN --size tiny --training.epochs 3
   jaxtag train my_recipes.py:wider --data DATA --run RUN --parallel.fsdp 4
 the same command goes on where an interrupted run stopped
 """
-        + OVERRIDES,
-    )
+EVALUATE_EXAMPLES = """
+  jaxtag evaluate RUN
+  jaxtag evaluate RUN --part validation --json
+"""
+RECOMMEND_EXAMPLES = """
+  jaxtag recommend RUN "sunset over the harbour tonight"
+  jaxtag recommend RUN "sunset over the harbour tonight" -k 3 --candidates travel,food,music
+  jaxtag recommend RUN < posts.jsonl > recommended.jsonl     lines like {"text": "..."}
+"""
+EXPORT_EXAMPLES = "\n  jaxtag data export DATA --part test --out test.jsonl\n"
+QUICKSTART_EXAMPLES = "\n  jaxtag quickstart\n  jaxtag quickstart --out try --posts 5000\n"
+OVERRIDES = """
+every field of the experiment can be set: --training.learning_rate 3e-4 --model.dropout 0.3
+--data.length 32 --parallel.fsdp 4 (the run's experiment.json lists them all)
+"""
+
+
+def _train_options(p: Parser) -> None:
     p.add_argument("recipe", help="such as zsl/cnn (see jaxtag systems), or path/to/file.py:function")
     p.add_argument("--data", type=Path, required=True, metavar="DIR", help="dataset folder")
     p.add_argument("--split", default="", metavar="NAME", help="split of the dataset (the one named default)")
@@ -144,29 +163,14 @@ the same command goes on where an interrupted run stopped
     p.add_argument("--size", default="paper", metavar="SIZE", help="paper, or tiny: seconds on a CPU (paper)")
     p.set_defaults(takes_overrides=True)
 
-    p = _verb(
-        verbs,
-        "evaluate",
-        evaluate,
-        """
-  jaxtag evaluate RUN
-  jaxtag evaluate RUN --part validation --json
-""",
-    )
+
+def _evaluate_options(p: Parser) -> None:
     p.add_argument("run", type=Path, metavar="RUN", help="folder of a trained run")
     p.add_argument("--part", default="test", metavar="PART", help="train, validation or test (test)")
     p.add_argument("--data", type=Path, metavar="DIR", help="dataset folder, if it has moved since training")
 
-    p = _verb(
-        verbs,
-        "recommend",
-        recommend,
-        """
-  jaxtag recommend RUN "sunset over the harbour tonight"
-  jaxtag recommend RUN "sunset over the harbour tonight" -k 3 --candidates travel,food,music
-  jaxtag recommend RUN < posts.jsonl > recommended.jsonl     lines like {"text": "..."}
-""",
-    )
+
+def _recommend_options(p: Parser) -> None:
     p.add_argument("run", type=Path, metavar="RUN", help="folder of a trained run")
     p.add_argument("text", nargs="?", metavar="TEXT", help="a post; without it, JSON lines on standard input")
     p.add_argument("-k", type=int, default=5, help="how many hashtags (5)")
@@ -174,27 +178,22 @@ the same command goes on where an interrupted run stopped
     p.add_argument("--candidates-file", type=Path, metavar="F", help="the same, one a line")
     p.add_argument("--data", type=Path, metavar="DIR", help="dataset folder, if it has moved since training")
 
-    _verb(verbs, "systems", systems, "\n  jaxtag systems\n  jaxtag systems --json\n")
 
-    data = verbs.add_parser("data", help="show or export a dataset").add_subparsers(
-        dest="data_verb", required=True, metavar="VERB"
-    )
-    p = _verb(data, "show", data_show, "\n  jaxtag data show DATA\n")
-    p.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
-    p = _verb(data, "export", data_export, "\n  jaxtag data export DATA --part test --out test.jsonl\n")
+def _export_options(p: Parser) -> None:
     p.add_argument("dir", type=Path, metavar="DIR", help="dataset folder")
     p.add_argument("--split", default="", metavar="NAME", help="split of the dataset (the one named default)")
     p.add_argument("--part", default="test", metavar="PART", help="train, validation or test (test)")
     p.add_argument("--out", type=Path, required=True, metavar="F", help="file to write")
 
-    p = _verb(verbs, "report", report, "\n  jaxtag report RUN1 RUN2 --out REPORT\n")
+
+def _report_options(p: Parser) -> None:
     p.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folders of evaluated runs")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
 
-    p = _verb(verbs, "quickstart", quickstart, "\n  jaxtag quickstart\n  jaxtag quickstart --out try --posts 5000\n")
+
+def _quickstart_options(p: Parser) -> None:
     p.add_argument("--out", type=Path, default=Path("quickstart"), metavar="DIR", help="folder to write (quickstart)")
     p.add_argument("--posts", type=int, default=20_000, help="simulated posts (20000)")
-    return root
 
 
 def _verb(verbs: Any, name: str, function: Callable[[argparse.Namespace], Said], examples: str) -> Parser:

@@ -72,23 +72,10 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
     """Bind `experiment` to `split` on `devices`, by default all there are.
 
     Raises:
-      JaxtagError: a column or word vectors are missing, the split does not fit the objective, or the mesh
-        does not fit the devices, the batch or a parameter.
+      JaxtagError: a column is missing, or the mesh does not fit the devices, evaluation.batch or a parameter.
     """
     mesh = make_mesh(experiment.parallel, devices)
-    check_batch("training.batch", experiment.training.batch, mesh)
     check_batch("evaluation.batch", experiment.evaluation.batch, mesh)
-    if experiment.training.batch > len(split.train):
-        raise JaxtagError(
-            f"training.batch is {experiment.training.batch}, {split.path} has {len(split.train)} training posts",
-            "make the batch smaller",
-        )
-    if experiment.training.objective == "single" and split.info["hashtags_per_post"] != "one":
-        raise JaxtagError(
-            f"training.objective single needs posts with exactly one hashtag, {split.path} keeps all",
-            f"jaxtag-prep split --data {dataset.path} --name single --hashtags-per-post one, "
-            "or --training.objective pairs",
-        )
     names = find(experiment.system).columns
     reading = batches.reading(dataset, split, experiment, names, split.hashtags)
     lengths = {name: reading.lengths[name] for name in names}
@@ -98,6 +85,27 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
     system = build(experiment, sizes)
     rule = optimizer(experiment.training)
     return Bound(experiment, dataset, split, mesh, reading, system, rule, abstract_state(system, rule, mesh))
+
+
+def check_training(bound: Bound) -> None:
+    """Refuse to train what cannot be trained.
+
+    Raises:
+      JaxtagError: the batch does not divide over the mesh or is larger than the training part, or the split
+        does not fit the objective.
+    """
+    check_batch("training.batch", bound.experiment.training.batch, bound.mesh)
+    if bound.experiment.training.batch > len(bound.split.train):
+        raise JaxtagError(
+            f"training.batch is {bound.experiment.training.batch}, {bound.split.path} has {len(bound.split.train)} training posts",
+            "make the batch smaller",
+        )
+    if bound.experiment.training.objective == "single" and bound.split.info["hashtags_per_post"] != "one":
+        raise JaxtagError(
+            f"training.objective single needs posts with exactly one hashtag, {bound.split.path} keeps all",
+            f"jaxtag-prep split --data {bound.dataset.path} --name single --hashtags-per-post one, "
+            "or --training.objective pairs",
+        )
 
 
 def parameters(bound: Bound) -> int:

@@ -177,6 +177,23 @@ def test_a_mistake_is_one_line(
     assert not (tmp_path / "R" / "checkpoints").exists()
 
 
+@pytest.mark.parametrize(("raised", "code"), [("Preempted", 75), ("RuntimeError", 1), ("KeyboardInterrupt", 130)])
+def test_exit_codes(trained: tuple[Path, Path], monkeypatch, capsys, raised: str, code: int) -> None:
+    import builtins
+
+    from jaxtag import errors
+    from jaxtag.data import inspect
+
+    kind = getattr(errors, raised, None) or getattr(builtins, raised)
+
+    def fail(path: Path) -> None:
+        raise kind("stopped")
+
+    monkeypatch.setattr(inspect, "describe", fail)
+    assert call("data", "show", trained[0]) == code
+    assert ("Traceback" in capsys.readouterr().err) == (code == 1)
+
+
 def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-40])
 

@@ -19,13 +19,13 @@ FILE_LINES, FUNCTION_LINES = 300, 50
 # jaxtag's rooms, lowest first: a room imports itself, the rooms on its line and those above it here.
 ORDER = (
     ("errors",),
-    ("files",),
+    ("files", "progress"),
     ("experiment",),
     ("parallel",),
     ("layers",),
     ("data", "models", "estimators"),
     ("systems",),
-    ("ranking",),
+    ("ranking", "recipes"),
     ("training", "evaluation", "runs"),
     ("search", "recommend", "report", "plan", "bench"),
     ("reproduce", "quickstart"),
@@ -39,7 +39,7 @@ STRANGERS = {
     "layers": {"data", "parallel", "experiment", "files"},
 }
 # Tables of names that are imported once a name is looked up, inside a function.
-LATE = {("experiment", "systems"), ("systems", "training")}
+LATE = {("systems", "training")}
 MODEL_PACKAGES = {"jax", "flax", "numpy"}
 # What jaxtag's modules may import when they are imported; the rest waits for the function that needs it.
 EARLY_PACKAGES = {"jax", "flax", "optax", "orbax", "numpy", "tqdm", "jaxtag"}

@@ -51,7 +51,7 @@ class Reading:
             name: columns.gather(self.columns[name], rows, length, COLUMNS[name].padding)
             for name, length in self.lengths.items()
         }
-        return batch | {"tokens": self.word_ids[batch["tokens"]]} if "tokens" in batch else batch
+        return batch | {"tokens": self.word_ids.take(batch["tokens"])} if "tokens" in batch else batch
 
 
 def reading(

@@ -67,7 +67,7 @@ def load(path: Path) -> np.ndarray:
     """
     try:
         # An empty array cannot be mapped.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)  # a map's own indexing is slow
     except FileNotFoundError:
         raise JaxtagError(f"{path} is missing", "prepare the dataset again") from None
     except (ValueError, EOFError, OSError) as error:
@@ -114,12 +114,27 @@ def gather(column: Ragged, rows: np.ndarray, length: int, padding: int) -> np.nd
     known = np.maximum(flat, 0)
     start = column.offsets[known]
     size = np.where(flat < 0, 0, column.offsets[known + 1] - start)
-    place = np.arange(length)
-    inside = place < size[:, None]
-    index = start[:, None] + place
-    np.minimum(index, max(len(column.values) - 1, 0), out=index)
-    taken = column.values[index] if len(column.values) else np.zeros(index.shape, column.values.dtype)
-    return np.where(inside, taken, np.asarray(padding, column.values.dtype)).reshape(*rows.shape, length)
+    taken = _windows(column.values, start, length)
+    outside = np.arange(length) >= size[:, None]
+    if padding == 0:
+        taken *= ~outside  # half the time of what follows
+    else:
+        taken[outside] = padding
+    return taken.reshape(*rows.shape, length)
+
+
+def _windows(values: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
+    """`values[start : start + length]` for each start, copied row by row; what lies past the end is anything."""
+    last = len(values) - length
+    if last < 0:
+        values, last = np.pad(values, (0, -last)), 0
+    width = values.itemsize
+    windows = np.lib.stride_tricks.as_strided(values, (last + 1, length), (width, width), writeable=False)
+    taken = windows[np.minimum(start, last)]
+    for late in np.flatnonzero(start > last):
+        rest = values[start[late] :]
+        taken[late, : len(rest)] = rest
+    return taken
 
 
 def _check_dtype(path: Path, array: np.ndarray, dtype: str) -> None:

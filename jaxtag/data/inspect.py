@@ -9,6 +9,7 @@ import numpy as np
 from jaxtag.data.dataset import PARTS, Dataset, open_dataset
 from jaxtag.data.posts import COLUMNS
 from jaxtag.files import SIDE
+from jaxtag.progress import progress
 
 MOST_SHOWN = 10  # hashtags named by `data show`
 
@@ -107,7 +108,7 @@ def export(path: Path, split_name: str, part: str, out: Path) -> dict[str, Any]:
 
     side = out.with_name(out.name + SIDE)
     with open(side, "w", encoding="utf-8") as file:
-        for row in rows.tolist():
+        for row in progress(rows.tolist(), "exporting"):
             record: dict[str, Any] = {"text": shown(row)}
             record["hashtags"] = [dataset.hashtags.entries[h] for h in hashtags[row].tolist() if h in kept]
             if authors is not None:

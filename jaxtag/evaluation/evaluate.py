@@ -16,7 +16,8 @@ from jaxtag.errors import JaxtagError
 from jaxtag.evaluation import baselines, metrics
 from jaxtag.experiment import check_metric
 from jaxtag.files import write_json
-from jaxtag.parallel.mesh import by_batch, replicated
+from jaxtag.parallel.mesh import replicated
+from jaxtag.progress import progress
 from jaxtag.runs import Bound, open_run, restore_best
 
 
@@ -68,7 +69,7 @@ class Evaluator:
         padded[: len(rows)] = rows
         table = self._table(state, self._labels)
         total, found = None, []
-        for start in range(0, len(padded), size):
+        for start in progress(range(0, len(padded), size), "evaluating"):
             part = padded[start : start + size]
             feed = self._source.feed_rows(part)
             valid = jax.device_put(part >= 0, self._put)
@@ -144,6 +145,3 @@ def compare(bound: Bound, result: Result) -> dict[str, dict[str, float]]:
         sums = metrics.topk_sums(jnp.asarray(ranked), jnp.asarray(gold), jnp.asarray(valid), ks, len(split.candidates))
         found[name] = metrics.finish(jax.device_get(sums), ks)
     return found
-
-
-__all__ = ["Evaluator", "Result", "by_batch", "compare", "evaluate", "labels_of"]

@@ -116,7 +116,7 @@ def _spec(name: str, shape: tuple[int, ...], axes: Iterable[str | None], mesh: M
             raise JaxtagError(
                 f"parameter {name} {list(shape)}: axis {axis!r} of {size} does not divide over {' x '.join(over)} "
                 f"= {parts} devices of mesh {dict(mesh.shape)}",
-                "choose a mesh whose axes divide it, or other sizes",
+                "choose a mesh whose axes divide it, other sizes, or for a table another parallel.multiple",
             )
         spec.append(over or None)
     return PartitionSpec(*spec)

@@ -16,7 +16,7 @@ from jaxtag.errors import JaxtagError, Preempted
 from jaxtag.evaluation.evaluate import Evaluator
 from jaxtag.files import held
 from jaxtag.parallel.mesh import replicated
-from jaxtag.runs import Bound, begin, parameters
+from jaxtag.runs import Bound, begin, check_training, parameters
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.logs import Log, say
 from jaxtag.training.state import create, numbers_of
@@ -56,6 +56,7 @@ def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
       JaxtagError: the folder is another run's or in use, or the loss is not finite; the message names the step.
       Preempted: SIGTERM or SIGINT came; everything is saved.
     """
+    check_training(bound)
     vectors = initial_vectors(bound)
     source = open_source(bound.reading, bound.mesh, bound.split, bound.experiment, say)
     run.mkdir(parents=True, exist_ok=True)
