@@ -94,16 +94,17 @@ def check_training(bound: Bound) -> None:
       JaxtagError: the batch does not divide over the mesh or is larger than the training part, or the split
         does not fit the objective.
     """
-    check_batch("training.batch", bound.experiment.training.batch, bound.mesh)
-    if bound.experiment.training.batch > len(bound.split.train):
+    training, split = bound.experiment.training, bound.split
+    check_batch("training.batch", training.batch, bound.mesh)
+    if training.batch > len(split.train):
         raise JaxtagError(
-            f"training.batch is {bound.experiment.training.batch}, {bound.split.path} has {len(bound.split.train)} training posts",
+            f"training.batch is {training.batch}, {split.path} has {len(split.train)} training posts",
             "make the batch smaller",
         )
-    if bound.experiment.training.objective == "single" and bound.split.info["hashtags_per_post"] != "one":
+    if training.objective == "single" and split.info["hashtags_per_post"] != "one":
         raise JaxtagError(
-            f"training.objective single needs posts with exactly one hashtag, {bound.split.path} keeps all",
-            f"jaxtag-prep split --data {bound.dataset.path} --name single --hashtags-per-post one, "
+            f"training.objective single needs posts with exactly one hashtag, {split.path} keeps all",
+            f"jaxtag-prep split --data {bound.dataset.path} --name single --per-post one, "
             "or --training.objective pairs",
         )
 
