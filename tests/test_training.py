@@ -64,9 +64,8 @@ def same_bits(a: object, b: object) -> bool:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_devices_and_meshes_give_the_same_losses(dataset: Path, recipe: str) -> None:
     _, alone = run_steps(bound(dataset, recipe), [10])
-    # Devices, data, fsdp, tensor. The recurrent program takes ten times as long to compile.
-    meshes = [(2, 2, 1, 1), (4, 4, 1, 1), (8, 8, 1, 1), (8, 2, 4, 1), (8, 2, 2, 2), (4, 1, 2, 2)]
-    meshes = meshes if recipe == "zsl/cnn" else [(2, 1, 1, 2), (8, 2, 2, 2)]
+    # Devices, data, fsdp, tensor; each is a program of its own to compile.
+    meshes = [(2, 2, 1, 1), (4, 1, 4, 1), (8, 2, 2, 2)] if recipe == "zsl/cnn" else [(8, 2, 2, 2)]
     for devices, data, fsdp, tensor in meshes:
         b = bound(dataset, recipe, devices, parallel__data=data, parallel__fsdp=fsdp, parallel__tensor=tensor)
         state, losses = run_steps(b, [10])
@@ -90,12 +89,8 @@ def test_tables_are_really_split(dataset: Path) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_chunks_and_placement_change_no_bit(dataset: Path, recipe: str) -> None:
     whole, losses = run_steps(bound(dataset, recipe), [24])
-    for placement, chunks in (
-        ("resident", [8, 8, 8]),
-        ("resident", [23, 1]),
-        ("streamed", [24]),
-        ("streamed", [1] * 24),
-    ):
+    ways = [("resident", [8, 8, 8]), ("resident", [23, 1]), ("streamed", [24]), ("streamed", [1] * 24)]
+    for placement, chunks in ways if recipe == "zsl/cnn" else [("streamed", [23, 1])]:
         state, found = run_steps(bound(dataset, recipe, data__placement=placement), chunks)
         np.testing.assert_array_equal(found, losses)
         assert same_bits(state, whole)
