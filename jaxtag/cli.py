@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from jaxtag.errors import JaxtagError, Preempted, nearest
-from jaxtag.parallel.simulated import order_collectives
 
 Said = tuple[Any, str]  # what --json prints, and what a person reads instead
 
@@ -231,7 +231,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         if argv and not argv[0].startswith("-") and argv[0] not in known:
             raise JaxtagError(f"no verb {argv[0]!r}", nearest(argv[0], known))
         args, extra = parser().parse_known_args(argv)
-        order_collectives()
         args.overrides = _overrides(extra, args.takes_overrides)
         found, text = args.function(args)
         if args.json and found is not None:
@@ -246,6 +245,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(75)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception:
         traceback.print_exc()
         sys.exit(1)

@@ -12,32 +12,29 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one core a worker, or they take each 
     os.environ.setdefault("NPROC", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from jaxtag.parallel.simulated import order_collectives
-
-order_collectives(always=True)
-
 import jax
 import pytest
 
-from jaxtag.parallel.compiling import keep_compiled
+from jaxtag.parallel.compiling import cache_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_default_prng_impl", "threefry2x32")
-keep_compiled()
 # The commands that tests start see one device, as a user's would, and share the cache.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = str(jax.config.jax_compilation_cache_dir)
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def _compile_meshes_anew() -> None:
     """Never read a program over several devices back from the cache.
 
-    Such a program, for CPUs, has lost the order of its collectives: in most runs some devices wait in one and
-    some in another, for ever, and XLA ends the process. JAX has no public setting for it; where its internals
-    are others than in 0.10, the whole cache is off.
+    `jaxtag.parallel.compiling` says why, and turns the whole cache off. Here, programs of one device are still
+    read: JAX has no public setting for that, and where its internals are others than in 0.10, the cache is off.
     """
     try:
         from jax._src import compiler
