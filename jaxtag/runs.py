@@ -91,10 +91,11 @@ def check_training(bound: Bound) -> None:
     """Refuse to train what cannot be trained.
 
     Raises:
-      JaxtagError: the batch does not divide over the mesh or is larger than the training part, or the split
-        does not fit the objective.
+      JaxtagError: the batch does not divide over the mesh or is larger than the training part, the validation
+        part is empty, or the split does not fit the objective.
     """
     training, split = bound.experiment.training, bound.split
+    split.part("validation")  # what early stopping and the best checkpoint go by
     check_batch("training.batch", training.batch, bound.mesh)
     if training.batch > len(split.train):
         raise JaxtagError(

@@ -1,5 +1,6 @@
 """The trainer's promises: one program, the same numbers on every mesh and after every interruption."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -265,6 +266,14 @@ def test_a_run_of_another_experiment_is_refused(dataset: Path, tmp_path: Path, c
         train(run, "zsl/cnn", bound(dataset, **({"training__steps": 2} | change)))
     assert said in str(caught.value)
     assert "--run" in str(caught.value)
+
+
+def test_an_empty_validation_part_is_refused_before_anything_is_made(dataset: Path, tmp_path: Path) -> None:
+    b = bound(dataset)
+    empty = dataclasses.replace(b, split=dataclasses.replace(b.split, validation=b.split.validation[:0]))
+    with pytest.raises(JaxtagError, match="the validation part of .* has no posts"):
+        train(tmp_path / "run", "zsl/cnn", empty)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_in_use_is_refused(dataset: Path, tmp_path: Path) -> None:
