@@ -113,8 +113,9 @@ def test_wrong_cut_offs_and_names():
             metrics.parse(name)
 
 
+@pytest.mark.parity
 def test_single_hashtag_posts_equal_scikit_learn():
-    sklearn = pytest.importorskip("sklearn.metrics")
+    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed: pip install -e '.[parity]'")
     rng = np.random.default_rng(0)
     gold, top = rng.integers(0, 6, 300), rng.integers(0, 7, 300)
     found = metrics.finish(sums_of(top[:, None], gold[:, None], np.ones(300, bool), (1,)), (1,))
@@ -125,8 +126,9 @@ def test_single_hashtag_posts_equal_scikit_learn():
         assert ours == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parity
 def test_several_hashtags_equal_scikit_learn():
-    sklearn = pytest.importorskip("sklearn.metrics")
+    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is not installed: pip install -e '.[parity]'")
     ranked, gold, _ = make(200, 4)
     has = (gold >= 0).any(1)
     found = metrics.finish(sums_of(ranked, gold, np.ones(200, bool)), KS)
