@@ -26,13 +26,13 @@ class Recommender:
 
     def __init__(self, bound: Bound, state: Any, hashtags: np.ndarray, k: int):
         """Rank the dataset hashtag ids `hashtags` with `state`, and return the `k` best."""
-        system, variables = bound.system, (state["params"], state["collections"])
+        system, self._variables = bound.system, (state["params"], state["collections"])
         self._bound, self._names = bound, [bound.dataset.hashtags.entries[h] for h in hashtags]
         self._k = min(k, len(hashtags))
         self._cleaner = Cleaner(Cleaning.from_json(bound.dataset.info["settings"]["cleaning"]))
-        self._table = ranking.candidate_table(system, *variables, jnp.asarray(labels_of(bound, hashtags)))
+        self._table = ranking.candidate_table(system, *self._variables, jnp.asarray(labels_of(bound, hashtags)))
 
-        def rank(table: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        def rank(variables: Any, table: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
             query = system.query(*variables, batch)
             positions, scores = ranking.top_k(query, table, self._k)
             return positions, jnp.exp(scores - jax.nn.logsumexp(query @ table.T, axis=1, keepdims=True))
@@ -44,7 +44,9 @@ class Recommender:
 
         A text without a known word is ranked all the same, by what the model expects of an empty post.
         """
-        positions, probabilities = jax.device_get(self._rank(self._table, {"tokens": self.tokens(texts)}))
+        positions, probabilities = jax.device_get(
+            self._rank(self._variables, self._table, {"tokens": self.tokens(texts)})
+        )
         return [
             [{"hashtag": self._names[p], "probability": round(float(q), 6)} for p, q in zip(*row)]
             for row in zip(positions[: len(texts)], probabilities[: len(texts)])

@@ -105,6 +105,7 @@ def test_seeds_differ(dataset: Path) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_the_first_loss_is_near_ln_of_the_hashtags(dataset: Path, recipe: str) -> None:
     _, losses = run_steps(bound(dataset, recipe), [1])
+    # zsl/cnn starts .23 above it: softplus features are all positive, so that its first logits are not small.
     assert abs(losses[0] - np.log(toy.HASHTAGS)) < 0.3
 
 
