@@ -26,13 +26,16 @@ class Recommender:
 
     def __init__(self, bound: Bound, state: Any, hashtags: np.ndarray, k: int):
         """Rank the dataset hashtag ids `hashtags` with `state`, and return the `k` best."""
-        system, self._variables = bound.system, (state["params"], state["collections"])
+        system, params, collections = bound.system, state["params"], state["collections"]
+        self._variables = (params, collections)
         self._bound, self._names = bound, [bound.dataset.hashtags.entries[h] for h in hashtags]
         self._k = min(k, len(hashtags))
         self._cleaner = Cleaner(Cleaning.from_json(bound.dataset.info["settings"]["cleaning"]))
-        self._table = ranking.candidate_table(system, *self._variables, jnp.asarray(labels_of(bound, hashtags)))
+        self._table = ranking.candidate_table(system, params, collections, jnp.asarray(labels_of(bound, hashtags)))
 
-        def rank(variables: Any, table: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        def rank(
+            variables: tuple[Any, Any], table: jax.Array, batch: dict[str, jax.Array]
+        ) -> tuple[jax.Array, jax.Array]:
             query = system.query(*variables, batch)
             positions, scores = ranking.top_k(query, table, self._k)
             return positions, jnp.exp(scores - jax.nn.logsumexp(query @ table.T, axis=1, keepdims=True))
