@@ -22,8 +22,8 @@ from . import funnel as funnels
 from . import pack, records, splits
 from .funnel import Funnel
 from .plan import Plan, differences
-from .posts import Chunk
 from .progress import Bar
+from .source import Chunk
 from .tables import Bad
 from .tally import Tally
 from .workers import ordered

@@ -2,43 +2,19 @@
 
 import contextlib
 import json
-from collections import Counter
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from jaxtag.errors import JaxtagError
 
 from . import tables, times
+from .source import MOST_ROWS, Chunk, Post
 from .tables import Bad
 
-MOST_ROWS = 2**31 - 1  # an ordinal is an int32
 _FALSE = {"", "0", "false", "f", "no", "n", "none", "null", "nan", "0.0"}
 _LIST_MARKS = str.maketrans("[](){}\"',;|", " " * 11)
-
-
-@dataclass(frozen=True, slots=True)
-class Post:
-    """One post as its source has it, before cleaning.
-
-    Attributes:
-      ordinal: its place in the whole source, from 0, bad rows counted.
-      id, author, language: as the source writes them; '' where it does not.
-      time: seconds since 1970; 0 where the source has no times.
-      text: the source text, hashtags and all.
-      hashtags: given apart from the text; None where the text alone has them.
-      image: row in the dataset's images; -1 none.
-    """
-
-    ordinal: int
-    id: str
-    author: str
-    time: int
-    language: str
-    text: str
-    hashtags: tuple[str, ...] | None
-    image: int
 
 
 @dataclass(frozen=True)
@@ -67,28 +43,6 @@ class Mapping:
     def to_json(self) -> dict[str, Any]:
         """The mapping as JSON values."""
         return asdict(self) | {"languages": list(self.languages)}
-
-
-@dataclass(slots=True)
-class Chunk:
-    """A stretch of a source: the posts to keep, the bad rows, and counts of what was dropped.
-
-    Attributes:
-      posts: kept ones, in source order.
-      bad: rows that could not be used.
-      read: how many rows there were, whatever became of them.
-      reposts, foreign: rows dropped as reposts, and for their language.
-      languages: how often each language occurred, when languages are filtered.
-      done: how much of the whole source is behind it, 0 to 1.
-    """
-
-    posts: list[Post] = field(default_factory=list)
-    bad: list[Bad] = field(default_factory=list)
-    read: int = 0
-    reposts: int = 0
-    foreign: int = 0
-    languages: Counter[str] = field(default_factory=Counter)
-    done: float = 0.0
 
 
 def read(paths: Sequence[Path], mapping: Mapping) -> Generator[Chunk, None, None]:

@@ -7,37 +7,7 @@ from typing import Any, Literal
 from jaxtag.data.text import Cleaning
 from jaxtag.errors import JaxtagError, nearest
 
-
-@dataclass(frozen=True)
-class Rule:
-    """How a random split is made.
-
-    Attributes:
-      min_words: words that a post must have to be an example.
-      min_hashtag_posts: examples that a hashtag must have to be kept.
-      top: keep only so many of the most used hashtags; 0 keeps all.
-      per_post: 'all' keeps posts with any kept hashtags, 'one' only posts with exactly one of them.
-      min_word_count: how often a word must occur in training posts to be known.
-      fractions: of training, validation and test; they add up to 1.
-      seed: of the division.
-    """
-
-    min_words: int = 5
-    min_hashtag_posts: int = 20
-    top: int = 0
-    per_post: Literal["all", "one"] = "all"
-    min_word_count: int = 2
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if len(self.fractions) != 3 or min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
-            raise JaxtagError(f"fractions {self.fractions} are not three numbers that add up to 1", "say 0.8,0.1,0.1")
-        if self.fractions[0] == 0:
-            raise JaxtagError("fractions leave nothing to train on", "say 0.8,0.1,0.1")
-        for name, least in (("min_words", 0), ("min_hashtag_posts", 1), ("top", 0), ("min_word_count", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise JaxtagError(f"--{name.replace('_', '-')} {getattr(self, name)} is below {least}")
+from .rule import Rule
 
 
 @dataclass(frozen=True)
@@ -88,6 +58,10 @@ PRESETS = {
         ),
     )
 }
+
+
+# The fields that are options of their own; `languages` is --language-is.
+PRESET_FIELDS = tuple(field.name for field in fields(Preset) if field.name not in ("name", "languages", "split"))
 
 
 def preset(name: str, options: Mapping[str, Any]) -> Preset:

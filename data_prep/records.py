@@ -20,7 +20,7 @@ from jaxtag.data.text import Cleaner, Cleaning, normal_hashtag
 from jaxtag.errors import JaxtagError
 from jaxtag.files import read_json
 
-from .posts import Post
+from .source import Post
 
 SHARD = 200_000  # examples of a file
 BATCH = 2_000  # examples read at a time

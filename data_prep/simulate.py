@@ -11,7 +11,7 @@ from jaxtag.data import simulate
 from jaxtag.errors import JaxtagError
 from jaxtag.files import new_folder
 
-from .posts import MOST_ROWS, Chunk, Post
+from .source import MOST_ROWS, Chunk, Post
 from .tables import ROWS
 
 EXTRACTOR = "simulated"  # name of the folder of image features

@@ -19,7 +19,8 @@ from jaxtag.files import fingerprint, new_folder, read_json, seal, write_json
 
 from . import funnel as funnels
 from .funnel import Funnel
-from .presets import PRESETS, Rule
+from .presets import PRESETS
+from .rule import Rule
 
 FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

@@ -9,7 +9,7 @@ from jaxtag.errors import JaxtagError
 from . import funnel as funnels
 from .funnel import Funnel
 from .plan import Plan
-from .posts import Chunk
+from .source import Chunk
 from .tables import Bad
 
 EARLY = 1000  # rows after which a source that is clearly bad is given up

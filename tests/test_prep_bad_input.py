@@ -8,8 +8,8 @@ import pytest
 from jaxtag_prep import build
 from jaxtag_prep.cli import main
 from jaxtag_prep.plan import Plan
-from jaxtag_prep.posts import Chunk
 from jaxtag_prep.presets import PRESETS
+from jaxtag_prep.source import Chunk
 from jaxtag_prep.tables import Bad
 
 from jaxtag.data.dataset import open_dataset

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from jaxtag_prep import cli, importing
+from jaxtag_prep import cli
 
 VERBS = ("posts", "simulate", "split", "vectors")
 HEAVY = ("jax", "tensorflow_datasets", "gensim", "nltk", "pyarrow", "numpy", "matplotlib", "tqdm")
@@ -77,7 +77,7 @@ def test_exit_codes(
     def fail(_: object) -> None:
         raise error
 
-    monkeypatch.setattr(importing, "split", fail)
+    monkeypatch.setattr("jaxtag.data.dataset.open_dataset", fail)
     assert cli.main(["split", "--data", "x", "--name", "y"]) == code
     found = capsys.readouterr().err
     assert said in found if said else found == ""

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtag_prep import pack, records
-from jaxtag_prep.posts import Post
 from jaxtag_prep.records import Encoder, Record
+from jaxtag_prep.source import Post
 
 from jaxtag.data.columns import Ragged, ragged
 from jaxtag.data.text import Cleaner, Cleaning

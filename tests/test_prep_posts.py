@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jaxtag_prep import tables, times
-from jaxtag_prep.posts import Chunk, Mapping, Post, read
+from jaxtag_prep.posts import Mapping, read
+from jaxtag_prep.source import Chunk, Post
 
 from jaxtag.errors import JaxtagError
 

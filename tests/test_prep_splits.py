@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jaxtag_prep import splits
 from jaxtag_prep.cli import main
-from jaxtag_prep.presets import PRESETS, Rule, preset
+from jaxtag_prep.presets import PRESETS, preset
+from jaxtag_prep.rule import Rule
 
 from jaxtag.data.columns import ragged
 from jaxtag.data.dataset import open_dataset
