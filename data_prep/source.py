@@ -19,6 +19,7 @@ class Post:
       text: the source text, hashtags and all.
       hashtags: given apart from the text; None where the text alone has them.
       image: row in the dataset's images; -1 none.
+      repost: whether it repeats another's post, and is no post of its author's own.
     """
 
     ordinal: int
@@ -28,7 +29,8 @@ class Post:
     language: str
     text: str
     hashtags: tuple[str, ...] | None
-    image: int
+    image: int = -1
+    repost: bool = False
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class Chunk:
       read: how many rows there were, whatever became of them.
       reposts, foreign: rows dropped as reposts, and for their language.
       languages: how often each language occurred, when languages are filtered.
+      notes: what else the reader must know, counted, such as texts that the source cut short.
       done: how much of the whole source is behind it, 0 to 1.
     """
 
@@ -50,4 +53,5 @@ class Chunk:
     reposts: int = 0
     foreign: int = 0
     languages: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
     done: float = 0.0
