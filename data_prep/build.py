@@ -4,9 +4,12 @@ In order: preparing.json (what is being prepared; there until all is done), reje
 posts, images/, then records/; by records/ alone, columns/, text/, vocabulary/ and dataset.json; splits/default/.
 """
 
+import contextlib
+import errno
 import json
 import shutil
 from collections.abc import Generator, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,16 @@ from jaxtag.data.columns import Ragged
 from jaxtag.data.posts import COLUMNS
 from jaxtag.data.text import Cleaning
 from jaxtag.errors import JaxtagError
-from jaxtag.files import SIDE, fingerprint, new_folder, read_json, seal, write_json
+from jaxtag.files import SIDE, check_seal, fingerprint, new_folder, read_json, seal, write_json
 
-from . import funnel as funnels
 from . import pack, records, splits
-from .funnel import Funnel
+from .encoding import IDENTIFIED, Encoder
+from .flat import flatten
+from .funnel import Funnel, NothingLeft
 from .plan import Plan, differences
 from .progress import Bar
 from .source import Chunk
+from .steps import take_steps
 from .tables import Bad
 from .tally import Tally
 from .workers import ordered
@@ -52,13 +57,17 @@ def build(
     """
     _begin(out, plan)
     try:
-        if not (out / "records").is_dir():
-            _records(out, plan, chunks, workers, max_bad)
-        if not (out / "dataset.json").is_file():
-            _columns(out)
-        split = splits.make(out, "default", plan.preset.split)
-    except BaseException:
+        with _room(out):
+            if not (out / "records").is_dir():
+                _records(out, plan, chunks, workers, max_bad)
+            if not (out / "dataset.json").is_file():
+                _columns(out)
+            split = splits.make(out, "default", plan.preset.split)
+    except BaseException as error:
         chunks.close()  # a source that writes beside the records takes that away
+        emptied = isinstance(error, NothingLeft) and not (out / "dataset.json").is_file()
+        if emptied:  # other settings are wanted, and would be refused for these records
+            shutil.rmtree(out / "records", ignore_errors=True)
         if not (out / "records").is_dir():  # nothing worth going on from
             shutil.rmtree(out / "images", ignore_errors=True)
             (out / "preparing.json").unlink(missing_ok=True)
@@ -69,10 +78,39 @@ def build(
     return read_json(out / "dataset.json", "dataset description") | {"split": split}
 
 
-def repack(out: Path) -> None:
-    """Make the columns again by `out`/records alone."""
-    (out / "dataset.json").unlink(missing_ok=True)
-    _columns(out)
+def repack(out: Path) -> dict[str, Any]:
+    """Make the columns again by `out`/records alone.
+
+    Returns:
+      dataset.json.
+
+    Raises:
+      JaxtagError: there are no records, they are damaged, or so are images, which records do not hold.
+    """
+    if not (out / "records").is_dir():
+        raise JaxtagError(
+            f"{out} holds no folder records", "prepare the dataset with jaxtag-prep posts or another verb"
+        )
+    if (out / "dataset.json").is_file():
+        sealed = read_json(out / "dataset.json", "dataset description")["files"]
+        images = {name: found for name, found in sealed.items() if name.startswith("images/")}
+        check_seal(out, images, "prepare the dataset again")
+    with _room(out):
+        _columns(out)
+    return read_json(out / "dataset.json", "dataset description")
+
+
+@contextlib.contextmanager
+def _room(out: Path) -> Iterator[None]:
+    """Say a full disk in a sentence: numpy says it without a file or a reason."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        reason = error.strerror or error
+        mend = "make room on the disk, and give the same command again"
+        raise JaxtagError(f"{error.filename or out} could not be written: {reason}", mend) from None
 
 
 def _begin(out: Path, plan: Plan) -> None:
@@ -91,7 +129,7 @@ def _begin(out: Path, plan: Plan) -> None:
         found = read_json(out / "preparing.json", "description of what is being prepared")
     elif (out / "dataset.json").is_file():
         found = read_json(out / "dataset.json", "dataset description")
-    elif there - {"rejects.jsonl"}:
+    elif there - {"rejects.jsonl", "preparing.json"}:  # the latter half written
         raise JaxtagError(f"{out} holds {sorted(there)[0]} but no dataset.json", "delete it, or name another --out")
     else:
         out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +145,8 @@ def _records(out: Path, plan: Plan, chunks: Generator[Chunk, None, None], worker
     """The stage `records/`, with `rejects.jsonl` before it."""
     tally, rejects = Tally(), out / "rejects.jsonl"
     rejects.unlink(missing_ok=True)
-    encoder = records.Encoder(plan.preset.cleaning(), plan.preset.words_counted)
+    preset = plan.preset
+    encoder = Encoder(preset.cleaning(), preset.words_counted, preset.languages, preset.identify_language)
     with new_folder(out / "records") as folder, Bar("reading and cleaning", 1000) as bar:
 
         def posts() -> Iterator[list[Any]]:
@@ -118,12 +157,23 @@ def _records(out: Path, plan: Plan, chunks: Generator[Chunk, None, None], worker
                 bar.to(int(1000 * chunk.done), f"{tally.read:,} posts")
                 yield chunk.posts
 
-        written = records.write(folder, ordered(encoder, posts(), workers))
+        def examples() -> Iterator[list[bytes]]:
+            for encoded in ordered(encoder, posts(), workers):
+                tally.count(encoded)
+                yield encoded.examples
+
+        written = records.write(folder, examples())
         tally.check(max_bad, rejects, final=True)
-        seen = ", ".join(f"{language or 'none'} {n}" for language, n in tally.languages.most_common(5))
-        funnel = tally.funnel(plan).check(f"; languages met: {seen}" if seen else "")
-        assert written == funnel.steps[-1][1], (written, funnel)
-        records.write_metadata(folder, plan.to_json() | {"funnel": funnel.to_json(), "rejected": tally.bad})
+        tally.check_left(preset)
+        assert written == sum(tally.verdicts.values()), (written, tally.verdicts)
+        found: dict[str, Any] = {
+            "funnel": tally.funnel().to_json(),
+            "rejected": tally.bad,
+            "notes": dict(sorted(tally.notes.items())),
+        }
+        if tally.notes[IDENTIFIED]:
+            found["identified_by"] = f"py3langid {version('py3langid')}"
+        records.write_metadata(folder, plan.to_json() | found)
 
 
 def _reject(path: Path, bad: list[Bad]) -> None:
@@ -138,21 +188,23 @@ def _columns(out: Path) -> None:
     """The stages `columns/`, `text/`, `vocabulary/` and `dataset.json`, by `records/` alone."""
     plan = records.read_metadata(out / "records")
     settings = plan["settings"]
-    total = plan["funnel"][-1]["posts"]
-    with Bar("packing", total) as bar:
-        flat = pack.flatten(bar.over(records.read(out / "records"), len))
-        cleaning = Cleaning.from_json(settings["cleaning"])
-        packed = pack.pack(flat, cleaning.stop_words, settings["history"], plan["has"])
-        del flat
-    funnel = Funnel.from_json(plan["funnel"]).add(funnels.DISTINCT, len(packed.length))
+    with Bar("packing", plan["funnel"][-1]["posts"]) as bar:
+        flat = flatten(bar.over(records.read(out / "records"), len))
+    reading = settings["reading"]
+    told = bool(reading.get("repost")) or reading.get("reposts") == "drop"
+    taken = take_steps(flat, settings["steps"], Funnel.from_json(plan["funnel"]), told)
+    cleaning = Cleaning.from_json(settings["cleaning"])
+    packed = pack.pack(flat, taken.left, cleaning, settings["history"], plan["has"])
+    del flat
+    plan |= {"funnel": taken.funnel.to_json(), "notes": plan["notes"] | taken.notes}
     for name, fill in pack.folders(packed):
         with new_folder(out / name) as folder:
             fill(folder)
     sealed = {f"{part}/{name}": found for part in SEALED for name, found in seal(out / part).items()}
-    write_json(out / "dataset.json", _describe(plan, packed, funnel, sealed))
+    write_json(out / "dataset.json", _describe(plan, packed, sealed))
 
 
-def _describe(plan: dict[str, Any], packed: pack.Packed, funnel: Funnel, sealed: dict[str, Any]) -> dict[str, Any]:
+def _describe(plan: dict[str, Any], packed: pack.Packed, sealed: dict[str, Any]) -> dict[str, Any]:
     """dataset.json."""
     described = {}
     for name, column in packed.columns.items():
@@ -165,7 +217,6 @@ def _describe(plan: dict[str, Any], packed: pack.Packed, funnel: Funnel, sealed:
             "values": int(values.size),
         }
     return plan | {
-        "funnel": funnel.to_json(),
         "posts": len(packed.length),
         "authors": len(packed.authors) - 1,
         "words": len(packed.words),

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 from jaxtag.errors import JaxtagError, nearest
 
-from .verbs import posts, simulate, split, vectors
+from .verbs import pack, posts, simulate, split, topics, twitter, vectors, wordpieces
 
-VERBS = (posts, simulate, split, vectors)  # in the order of --help
+VERBS = (posts, twitter, simulate, pack, split, vectors, topics, wordpieces)  # in the order of --help
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             verbs[argv[0]].check(argv[1:])
         arguments = parser.parse_args(argv)
         result = arguments.run(vars(arguments)) | {"seconds": round(time.monotonic() - started, 1)}
-        print(json.dumps(result, ensure_ascii=False) if arguments.json else _render(result))
+        print(json.dumps(result, ensure_ascii=False) if arguments.json else arguments.render(result))
     except JaxtagError as error:
         print(f"jaxtag-prep: {error}", file=sys.stderr)
         return 2
@@ -94,7 +94,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        found[name].set_defaults(run=verb.run)
+        found[name].set_defaults(run=verb.run, render=getattr(verb, "render", _render))
         found[name].add_argument("--json", action="store_true", help="print exactly one JSON document")
         verb.options(found[name])
     return parser, found

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxtag.data.posts import FORMAT
+from jaxtag.errors import JaxtagError
 
 from .presets import Preset
 
@@ -17,7 +18,8 @@ class Plan:
       sources: what it is made from: names, sizes and checksums of files, or the simulation's arguments.
       reading: how the source is read (`posts.Mapping`), as JSON.
       has: which of author, time and image the source has.
-      preset: settings of cleaning and history; its rule for the default split changes nothing of the columns.
+      preset: the steps, cleaning and history; of its rule for the default split only the words that an example
+        must have matter here, where they are one of the steps.
     """
 
     name: str
@@ -27,9 +29,18 @@ class Plan:
     has: tuple[str, ...]
     preset: Preset
 
+    def __post_init__(self) -> None:
+        if self.preset.min_author_posts and "author" not in self.has:
+            raise JaxtagError(
+                f"authors of fewer than {self.preset.min_author_posts} posts are to go, but no column tells the author",
+                "name it with --author, or keep all with --min-author-posts 0",
+            )
+
     def settings(self) -> dict[str, Any]:
         """What the columns depend on beside the source."""
         return {
+            "steps": self.preset.step_settings(),
+            "identify_language": self.preset.identify_language,
             "cleaning": self.preset.cleaning().to_json(),
             "words_counted": self.preset.words_counted,
             "history": self.preset.history,

@@ -10,6 +10,8 @@ from typing import Any
 from jaxtag.errors import JaxtagError
 
 from . import tables, times
+from .archives import MOST_EXPANDED
+from .cells import body, broken_off, exact, string
 from .source import MOST_ROWS, Chunk, Post
 from .tables import Bad
 
@@ -23,10 +25,10 @@ class Mapping:
 
     Attributes:
       text, author, time, language, hashtags, id: names of columns.
-      repost: name of the column that marks reposts, which are dropped.
+      repost: name of the column that marks reposts.
       repost_value: the mark; '' takes anything but an empty, zero or false value for one.
-      languages: values of the language column to keep, lower case; none keeps all.
       encoding: of text files.
+      max_expanded: how many times its packed size a file may unpack to.
     """
 
     text: str
@@ -37,12 +39,12 @@ class Mapping:
     id: str = ""
     repost: str = ""
     repost_value: str = ""
-    languages: tuple[str, ...] = ()
     encoding: str = "utf-8"
+    max_expanded: float = MOST_EXPANDED
 
     def to_json(self) -> dict[str, Any]:
         """The mapping as JSON values."""
-        return asdict(self) | {"languages": list(self.languages)}
+        return asdict(self)
 
 
 def read(paths: Sequence[Path], mapping: Mapping) -> Generator[Chunk, None, None]:
@@ -51,16 +53,11 @@ def read(paths: Sequence[Path], mapping: Mapping) -> Generator[Chunk, None, None
     Raises:
       JaxtagError: a file cannot be read, lacks a column, or there are too many rows.
     """
-    if mapping.languages and not mapping.language:
-        raise JaxtagError(
-            f"only posts in {' or '.join(mapping.languages)} are to be kept, but no column tells the language",
-            "name it with --language, or keep all with --language-is any",
-        )
     named = {key: getattr(mapping, key) for key in _KEYS if getattr(mapping, key)}
     sizes = [path.stat().st_size if path.is_file() else 0 for path in paths]
     total, behind, ordinal = max(1, sum(sizes)), 0, 0
     for path, size in zip(paths, sizes):
-        for table in tables.read(path, list(named.values()), mapping.encoding):
+        for table in tables.read(path, list(named.values()), mapping.encoding, mapping.max_expanded):
             chunk = _chunk(path.name, table, list(named), mapping, ordinal)
             chunk.done = (behind + table.done * size) / total
             ordinal += len(table)
@@ -75,26 +72,19 @@ _KEYS = ("text", "author", "time", "language", "hashtags", "id", "repost")
 
 def _chunk(name: str, table: tables.Chunk, keys: list[str], mapping: Mapping, ordinal: int) -> Chunk:
     chunk = Chunk(bad=list(table.bad), read=len(table))
+    for bad in table.bad:
+        broken_off(bad, chunk.notes)
     places = iter(_ordinals(table, ordinal))
     for place, values in table.rows:
         row, number = dict(zip(keys, values)), next(places)
         try:
-            text = _string(row["text"])
-            if not text.strip():
-                raise ValueError("the text is missing")
+            text = body(row["text"])
             time = times.seconds(row["time"]) if mapping.time else 0
-            if "repost" in row and _marked(row["repost"], mapping.repost_value):
-                chunk.reposts += 1
-                continue
-            language = _string(row.get("language"))
-            if mapping.languages:
-                chunk.languages[language] += 1
-                if not _spoken(language, mapping.languages):
-                    chunk.foreign += 1
-                    continue
+            repost = "repost" in row and _marked(row["repost"], mapping.repost_value)
+            language = string(row.get("language")).strip()
             hashtags = _hashtags(row["hashtags"]) if "hashtags" in row else None
-            author = " ".join(_string(row.get("author")).split())
-            chunk.posts.append(Post(number, _string(row.get("id")), author, time, language, text, hashtags, -1))
+            author = exact(row.get("author"))
+            chunk.posts.append(Post(number, exact(row.get("id")), author, time, language, text, hashtags, -1, repost))
         except (ValueError, OverflowError, OSError) as error:
             chunk.bad.append(Bad(name, place, str(error), str(row["text"] or "")))
     return chunk
@@ -108,32 +98,12 @@ def _ordinals(table: tables.Chunk, first: int) -> list[int]:
     return [first + i for i, (_, good) in enumerate(places) if good]
 
 
-def _string(value: Any) -> str:
-    """A cell as text; an integer that a source keeps as a float loses its '.0'; lone surrogates become U+FFFD."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if isinstance(value, dict | list):
-        raise ValueError(f"a {type(value).__name__} where text belongs")
-    text = str(value)
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def _marked(value: Any, mark: str) -> bool:
     if mark:
-        return _string(value).strip() == mark
+        return string(value).strip() == mark
     if isinstance(value, dict | list):
         return bool(value)
-    return _string(value).strip().lower() not in _FALSE
-
-
-def _spoken(language: str, kept: tuple[str, ...]) -> bool:
-    """Whether `language` is one of `kept`, with or without a region: 'en' keeps 'en-GB'."""
-    language = language.strip().lower()
-    return language in kept or language.replace("_", "-").partition("-")[0] in kept
+    return string(value).strip().lower() not in _FALSE
 
 
 def _hashtags(value: Any) -> tuple[str, ...]:
@@ -144,5 +114,5 @@ def _hashtags(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(value.translate(_LIST_MARKS).split())
     if isinstance(value, list):
-        return tuple(_string(item.get("text") if isinstance(item, dict) else item) for item in value)
-    return tuple(_string(value).split())
+        return tuple(string(item.get("text") if isinstance(item, dict) else item) for item in value)
+    return tuple(string(value).split())

@@ -16,25 +16,24 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from jaxtag.data.text import Cleaner, Cleaning, normal_hashtag
 from jaxtag.errors import JaxtagError
 from jaxtag.files import read_json
-
-from .source import Post
 
 SHARD = 200_000  # examples of a file
 BATCH = 2_000  # examples read at a time
 NAME, SPLIT = "posts", "posts"  # of the TFDS dataset and its only split
-_IN_ORDER = {"disable_shuffling": True}
+KEPT, REPOST, FOREIGN = range(3)  # verdicts
 _REDO = "delete the folder records and prepare the dataset again"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One cleaned post, text as UTF-8.
+    """One cleaned post, text as UTF-8; or, of a post that its own facts remove, no more than is needed to count it.
 
     Attributes:
-      ordinal, id, author, time, language, image: as in `Post`; 0, empty or -1 where the source has none.
+      ordinal, id, author, time, image: as in `Post`; 0, empty or -1 where the source has none.
+      language: as the source tells it, or else as identified; empty where nobody did.
+      verdict: `KEPT`, or why no text is here: `REPOST` or `FOREIGN`, a language that is not kept.
       text: the source text.
       words: the cleaned words before stop words went, joined by single spaces.
       hashtags: in the author's order, once each.
@@ -51,47 +50,11 @@ class Record:
     hashtags: list[bytes]
     length: int
     image: int
+    verdict: int = KEPT
 
 
-_INTEGERS = ("ordinal", "time", "length", "image")
+_INTEGERS = ("ordinal", "time", "length", "image", "verdict")
 _TEXTS = ("id", "author", "language", "text", "words")
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """Callable from posts to serialised examples: what the worker processes do."""
-
-    cleaning: Cleaning
-    words_counted: str
-
-    def __call__(self, posts: list[Post]) -> list[bytes]:
-        """Clean each post and serialise it."""
-        cleaner = Cleaner(self.cleaning)
-        return [serialise(self.record(post, cleaner)) for post in posts]
-
-    def record(self, post: Post, cleaner: Cleaner) -> Record:
-        """The record of one post."""
-        cleaned = cleaner(post.text)
-        hashtags = cleaned.hashtags
-        if post.hashtags is not None:
-            given = (normal_hashtag(phrase) for phrase in post.hashtags)
-            hashtags = tuple(dict.fromkeys([*filter(None, given), *hashtags]))
-        if self.words_counted == "source":
-            length = len(post.text.split())
-        else:
-            length = sum(any(map(str.isalnum, word)) for word in cleaned.shown.split())
-        return Record(
-            post.ordinal,
-            post.id.encode(),
-            post.author.encode(),
-            post.time,
-            post.language.encode(),
-            post.text.encode(),
-            cleaned.shown.encode(),
-            [hashtag.encode() for hashtag in hashtags],
-            length,
-            post.image,
-        )
 
 
 def serialise(record: Record) -> bytes:
@@ -156,7 +119,8 @@ def _close(writer: Any) -> None:
         if writer is not None:
             writer.close()
     except RuntimeError as error:
-        raise JaxtagError(f"records could not be written ({error})", "make room on the disk") from None
+        mend = "make room on the disk, and give the same command again"
+        raise JaxtagError(f"records could not be written ({error})", mend) from None
 
 
 def write_metadata(folder: Path, metadata: dict[str, Any]) -> None:

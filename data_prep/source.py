@@ -35,14 +35,12 @@ class Post:
 
 @dataclass(slots=True)
 class Chunk:
-    """A stretch of a source: the posts to keep, the bad rows, and counts of what was dropped.
+    """A stretch of a source: every readable post, the bad rows, and counts of what was remarkable.
 
     Attributes:
-      posts: kept ones, in source order.
+      posts: in source order.
       bad: rows that could not be used.
       read: how many rows there were, whatever became of them.
-      reposts, foreign: rows dropped as reposts, and for their language.
-      languages: how often each language occurred, when languages are filtered.
       notes: what else the reader must know, counted, such as texts that the source cut short.
       done: how much of the whole source is behind it, 0 to 1.
     """
@@ -50,8 +48,5 @@ class Chunk:
     posts: list[Post] = field(default_factory=list)
     bad: list[Bad] = field(default_factory=list)
     read: int = 0
-    reposts: int = 0
-    foreign: int = 0
-    languages: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     done: float = 0.0

@@ -1,10 +1,8 @@
-"""Splits: which posts are examples, which hashtags are kept, and a seeded random division of them.
-
-The filters here keep a post from being an example; it stays in the columns, in its author's history.
-"""
+"""Splits as folders: examples chosen and divided by a rule, the words of the training part, and the leakage audit."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +10,39 @@ import numpy as np
 
 from jaxtag.data import columns
 from jaxtag.data.columns import Ragged
-from jaxtag.data.dataset import PARTS, Dataset, open_dataset
+from jaxtag.data.dataset import PARTS, SPLIT_FORMAT, Dataset, open_dataset
 from jaxtag.data.posts import FIRST_WORD
 from jaxtag.errors import JaxtagError
 from jaxtag.files import fingerprint, new_folder, read_json, seal, write_json
 
-from . import funnel as funnels
-from .funnel import Funnel
+from . import audit, divisions, near, unseen
+from .choosing import FOLDS, Examples, by_use, choose, rng_of
+from .flat import take
 from .presets import PRESETS
 from .rule import Rule
+from .unseen import Divided
 
-FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True)
-class Examples:
-    """The posts that a rule lets be examples: `rows` sorted, and the kept `hashtags`, most used first."""
+class Work:
+    """What the splits of one rule share, made once: all folds have the same examples."""
 
-    rows: np.ndarray
-    hashtags: np.ndarray
-    funnel: Funnel
+    dataset: Dataset
+    rule: Rule
+
+    @cached_property
+    def examples(self) -> Examples:
+        """The rule's examples."""
+        length = np.array(columns.load(self.dataset.path / "text" / "length.npy"))
+        return choose(self.dataset.column("hashtags"), length, len(self.dataset.hashtags), self.rule)
+
+    @cached_property
+    def groups(self) -> list[np.ndarray]:
+        """The groups of near-copies among the examples, for each likeness that the audit asks."""
+        tokens = take(self.dataset.column("tokens"), self.examples.rows)
+        return [near.copies(tokens, likeness) for likeness in audit.LIKENESSES]
 
 
 def make(data: Path, name: str, rule: Rule) -> dict[str, Any]:
@@ -42,79 +52,97 @@ def make(data: Path, name: str, rule: Rule) -> dict[str, Any]:
       split.json.
 
     Raises:
-      JaxtagError: the name is no name of a folder, another rule made a split of that name, or nothing is left.
+      JaxtagError: the name is no name of a folder, another rule made a split of that name, the dataset lacks a
+        column that the rule needs, or nothing is left.
     """
+    dataset = open_dataset(data)
+    return _make(Work(dataset, rule), name, rule)
+
+
+def make_folds(data: Path, name: str, rule: Rule) -> list[dict[str, Any]]:
+    """Make the splits `name`-0, `name`-1, … of a rule with folds; as `make` each.
+
+    Returns:
+      The split.json of each.
+    """
+    work = Work(open_dataset(data), rule)
+    return [_make(work, f"{name}-{fold}", replace(rule, fold=fold)) for fold in range(rule.folds)]
+
+
+def _make(work: Work, name: str, rule: Rule) -> dict[str, Any]:
     if not _NAME.fullmatch(name) or name.endswith((".partial", ".old")):
         raise JaxtagError(f"{name!r} is no name for a split", "use letters, digits, '.', '_' and '-'")
-    dataset = open_dataset(data)
-    path = data / "splits" / name
+    dataset = work.dataset
+    path = dataset.path / "splits" / name
     if (path / "split.json").is_file():
         info = read_json(path / "split.json", "split description")
-        if info | _rule(rule) == info and info["dataset"] == dataset.fingerprint:
-            return dataset.split(name).info
-        raise JaxtagError(f"{path} is there, made by another rule", "choose another --name, or delete it")
-    length = np.array(columns.load(data / "text" / "length.npy"))
-    examples = choose(dataset.column("hashtags"), length, len(dataset.hashtags), rule)
-    parts = divide(examples.rows, rule)
+        if info.get("format") == SPLIT_FORMAT and info["rule"] != rule.to_json():
+            raise JaxtagError(f"{path} is there, made by another rule", "choose another --name, or delete it")
+        if info.get("format") == SPLIT_FORMAT and info["dataset"] != dataset.fingerprint:
+            raise JaxtagError(f"{path} was made for another dataset than {dataset.path} now holds", "delete it first")
+        return dataset.split(name).info
+    divided = divide(dataset, work.examples, rule)
+    rows = work.examples.rows
+    parts = {part: rows[divided.part == i] for i, part in enumerate(PARTS)}
     words = training_words(dataset.column("tokens"), parts["train"], len(dataset.words), rule.min_word_count)
-    if not len(parts["train"]):
-        raise JaxtagError(f"no training post among {len(examples.rows)} examples", "give more posts")
-    (data / "splits").mkdir(exist_ok=True)
+    for part in ("train", "test")[: 2 if rule.folds else 1]:
+        if not len(parts[part]):
+            raise JaxtagError(f"no {part} post among {len(rows)} examples", "give more posts")
+    found = audit.audit(dataset, rows, divided.part, work.groups, divided.candidates, divided.unseen, rule.shots[1] > 0)
+    (dataset.path / "splits").mkdir(exist_ok=True)
     with new_folder(path) as folder:
-        arrays = parts | {"hashtags": examples.hashtags, "candidates": examples.hashtags, "words": words}
+        arrays = parts | {"hashtags": divided.hashtags, "candidates": divided.candidates, "words": words}
         for key, array in arrays.items():
             np.save(folder / f"{key}.npy", array.astype(np.int32))
-        info = _describe(dataset, name, rule, arrays, examples.funnel, seal(folder))
+        info = _describe(dataset, name, rule, divided, {k: len(a) for k, a in arrays.items()}, seal(folder))
+        info["audit"] = found
         write_json(folder / "split.json", info)
     return info
 
 
-def choose(hashtags: Ragged, length: np.ndarray, known: int, rule: Rule) -> Examples:
-    """The examples of a rule, and its hashtags.
-
-    Args:
-      hashtags: the column of dataset hashtag ids.
-      length: how many words each post counts.
-      known: size of the dataset's vocabulary of hashtags.
-      rule: thresholds, and one or all hashtags.
+def divide(dataset: Dataset, examples: Examples, rule: Rule) -> Divided:
+    """Examples divided by `rule`.
 
     Raises:
-      JaxtagError: no post, or fewer than two hashtags are left.
+      JaxtagError: the dataset lacks a column that the rule needs, or no post is left in a part that needs some.
     """
-    counts = hashtags.lengths()
-    funnel = Funnel().add("posts of the dataset", len(counts)).add(funnels.WITH_HASHTAG, int((counts > 0).sum()))
-    long = length >= rule.min_words
-    funnel = funnel.add(f"at least {rule.min_words} words", int((long & (counts > 0)).sum())).check()
-    row = np.repeat(np.arange(len(counts)), counts)
-    used = np.bincount(hashtags.values[long[row]], minlength=known)
-    kept = by_use(used)
-    kept = kept[used[kept] >= rule.min_hashtag_posts]
-    step = f"with a hashtag of at least {rule.min_hashtag_posts} posts"
-    if rule.top and len(kept) > rule.top:
-        kept, step = kept[: rule.top], f"{step}, the {rule.top} most used"
-    is_kept = np.zeros(known, bool)
-    is_kept[kept] = True
-    many = np.bincount(row[is_kept[hashtags.values]], minlength=len(counts))
-    example = long & (many >= 1)
-    funnel = funnel.add(step, int(example.sum())).check(f"; the most used hashtag has {used.max(initial=0)}")
-    if rule.per_post == "one":
-        example &= many == 1
-        funnel = funnel.add("exactly one such hashtag", int(example.sum())).check()
-    used = np.bincount(hashtags.values[example[row] & is_kept[hashtags.values]], minlength=known)
-    kept = by_use(used)
-    if len(kept) < 2:
-        raise JaxtagError(
-            f"only {len(kept)} hashtag is left after step {step!r}; at least 2 are needed", "lower --min-hashtag-posts"
-        )
-    return Examples(np.flatnonzero(example), kept, funnel)
+    posts = len(examples.rows)
+    need = {name: np.asarray(dataset.column(name)) for name in ("time", "author") if rule.division == name}
+    time, author = (need[name][examples.rows] if name in need else np.zeros(posts, int) for name in ("time", "author"))
+    if rule.has_unseen:
+        which = unseen.labels_unseen(examples, rule, dataset.hashtags, dataset.column("hashtags"), need.get("time"))
+        return unseen.divide(examples, *which, rule, time, author)
+    borders: dict[str, int] = {}
+    rng = np.random.default_rng(rule.seed)
+    if rule.folds:
+        part = _fold(examples, rule, author)
+    elif rule.division == "time":
+        part, times = divisions.by_time(time, rule.fractions)
+        borders = {"validation": times[0], "test": times[1]}
+    elif rule.division == "author":
+        part = divisions.by_author(author, rule.fractions, rng)
+    else:
+        part = divisions.at_random(posts, rule.fractions, rng)
+    return Divided(examples, part, examples.hashtags, examples.hashtags, borders)
 
 
-def divide(rows: np.ndarray, rule: Rule) -> dict[str, np.ndarray]:
-    """`rows` at random into train, validation and test, each sorted."""
-    shuffled = np.random.default_rng(rule.seed).permutation(rows)
-    ends = np.rint(np.cumsum(rule.fractions) * len(rows)).astype(np.int64)
-    starts = (0, *ends[:-1])
-    return {part: np.sort(shuffled[a:b]) for part, a, b in zip(PARTS, starts, ends)}
+def _fold(examples: Examples, rule: Rule, author: np.ndarray) -> np.ndarray:
+    """The parts of a fold: its share of the examples is tested on, a share of the others validates."""
+    everyone, equal = rng_of(rule, FOLDS), [1.0] * rule.folds
+    own = np.random.default_rng((rule.seed, FOLDS, rule.fold))
+    weights = (1 - rule.validation, rule.validation)
+    posts = len(examples.rows)
+    if rule.division == "author":
+        part = np.where(divisions.by_author(author, equal, everyone) == rule.fold, 2, 0)
+        part[part == 0] = divisions.by_author(author[part == 0], weights, own)
+        return part
+    folds = divisions.stratified(examples.post, examples.label, posts, equal, everyone)
+    part = np.where(folds == rule.fold, 2, 0)
+    rest = part == 0
+    mine = rest[examples.post]
+    place = np.cumsum(rest) - 1
+    part[rest] = divisions.stratified(place[examples.post[mine]], examples.label[mine], int(rest.sum()), weights, own)
+    return part
 
 
 def training_words(tokens: Ragged, train: np.ndarray, known: int, least: int) -> np.ndarray:
@@ -127,43 +155,34 @@ def training_words(tokens: Ragged, train: np.ndarray, known: int, least: int) ->
     return ids[counts[ids] >= least]
 
 
-def by_use(counts: np.ndarray) -> np.ndarray:
-    """Ids with a count, most used first; ties in order of id."""
-    ids = np.flatnonzero(counts)
-    return ids[np.argsort(-counts[ids], kind="stable")]
-
-
 def default_rule(dataset: Dataset) -> Rule:
     """The rule that made the dataset's split `default`, or its preset's where there is no such split."""
     path = dataset.path / "splits" / "default" / "split.json"
     if not path.is_file():
         return PRESETS[dataset.info["preset"]].split
-    info = read_json(path, "split description")
-    return Rule(
-        **info["thresholds"], per_post=info["hashtags_per_post"], fractions=tuple(info["fractions"]), seed=info["seed"]
-    )
-
-
-def _rule(rule: Rule) -> dict[str, Any]:
-    """The rule as split.json has it."""
-    return {
-        "rule": "random",
-        "seed": rule.seed,
-        "fractions": list(rule.fractions),
-        "hashtags_per_post": rule.per_post,
-        "thresholds": {
-            "min_words": rule.min_words,
-            "min_hashtag_posts": rule.min_hashtag_posts,
-            "top": rule.top,
-            "min_word_count": rule.min_word_count,
-        },
-    }
+    return Rule.from_json(dataset.split("default").info["rule"])
 
 
 def _describe(
-    dataset: Dataset, name: str, rule: Rule, arrays: dict[str, np.ndarray], funnel: Funnel, files: dict[str, Any]
+    dataset: Dataset, name: str, rule: Rule, divided: Divided, counts: dict[str, int], files: dict[str, Any]
 ) -> dict[str, Any]:
-    """split.json."""
-    info = {"format": FORMAT, "name": name, "dataset": dataset.fingerprint} | _rule(rule)
-    info |= {"counts": {key: len(array) for key, array in arrays.items()}, "funnel": funnel.to_json()}
+    """split.json but for the audit, which does not identify a split."""
+    names = dataset.hashtags.entries
+    info = {
+        "format": SPLIT_FORMAT,
+        "name": name,
+        "dataset": dataset.fingerprint,
+        "summary": rule.sentence(),
+        "rule": rule.to_json(),
+        "seed": rule.seed,
+        "hashtags_per_post": rule.per_post,
+        "thresholds": {k: getattr(rule, k) for k in ("min_words", "min_hashtag_posts", "top", "min_word_count")},
+        "caps": {"hashtag_posts": rule.cap},
+        "counts": counts,
+        "funnel": divided.examples.funnel.to_json(),
+    }
+    if divided.borders:
+        info["borders"] = divided.borders
+    if len(divided.unseen):
+        info["seen"], info["unseen"] = ([names[h] for h in ids] for ids in (divided.seen, divided.unseen))
     return info | {"fingerprint": fingerprint({"split": info, "files": files}), "files": files}

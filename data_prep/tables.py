@@ -1,11 +1,11 @@
-"""Tables as files: CSV, Parquet and JSON lines, read in chunks of rows, in bounded memory, bad rows apart.
+"""Tables as files: CSV, Parquet and JSON, read in chunks of rows, in bounded memory, bad rows apart.
 
 A chunk's rows are (place, values): the place is a line of a text file or a row of a Parquet file, from 1;
 the values are those of the wanted columns, in the order wanted.
 """
 
+import contextlib
 import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,26 +13,13 @@ from typing import Any
 
 from jaxtag.errors import JaxtagError, nearest
 
-from .lines import LONGEST, Lines, escaped
+from .archives import MOST_EXPANDED, PACKED, Text
+from .json_values import values
+from .lines import LONGEST, Bad, Lines, LongRow, escaped
 
 ROWS = 1000  # rows of a chunk
-LOOKED_AT = 200  # lines of JSON in which a wanted key must occur at least once
+LOOKED_AT = 200  # objects of JSON in which a wanted key must occur at least once
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".parquet": "parquet"}
-
-
-@dataclass(frozen=True, slots=True)
-class Bad:
-    """A row that could not be used: where it is, why, and how it starts."""
-
-    file: str
-    place: int
-    reason: str
-    start: str
-
-    @property
-    def unit(self) -> str:
-        """What `place` counts: 'line' or, in a Parquet file, 'row'."""
-        return "row" if self.file.endswith(".parquet") else "line"
 
 
 @dataclass(slots=True)
@@ -47,66 +34,66 @@ class Chunk:
         return len(self.rows) + len(self.bad)
 
 
-def read(path: Path, wanted: Sequence[str], encoding: str = "utf-8") -> Iterator[Chunk]:
+def read(
+    path: Path, wanted: Sequence[str], encoding: str = "utf-8", most_expanded: float = MOST_EXPANDED
+) -> Iterator[Chunk]:
     """The wanted columns of the table at `path`, chunk by chunk.
 
     Raises:
       JaxtagError: there is no such file, it is empty or of no known kind, a wanted column is not in it, or it is
         damaged so that nothing can be read from it.
     """
+    present(path)
+    packed = path.suffix.lower() in PACKED
+    suffixes = path.suffixes[:-1] if packed else path.suffixes
+    kind = _SUFFIXES.get(suffixes[-1].lower() if suffixes else "")
+    if kind is None or (kind == "parquet" and packed):
+        raise JaxtagError(
+            f"cannot tell what kind of table {path.name} is",
+            "name it .csv, .tsv, .jsonl, .json or .parquet (or .csv.gz …)",
+        )
+    if kind == "parquet":
+        return _parquet(path, wanted)
+    return _text(Text(path, encoding, most_expanded), wanted, _csv if kind == "csv" else _json)
+
+
+def present(path: Path) -> None:
+    """Check that `path` is a file with something in it.
+
+    Raises:
+      JaxtagError: it is not.
+    """
     if not path.is_file():
         raise JaxtagError(f"no file {path}" if not path.exists() else f"{path} is not a file")
     if path.stat().st_size == 0:
         raise JaxtagError(f"{path} is empty")
-    suffixes = path.suffixes[:-1] if path.suffix == ".gz" else path.suffixes
-    kind = _SUFFIXES.get(suffixes[-1].lower() if suffixes else "")
-    if kind is None or (kind == "parquet" and path.suffix == ".gz"):
-        raise JaxtagError(
-            f"cannot tell what kind of table {path.name} is", "name it .csv, .tsv, .jsonl or .parquet (or .csv.gz …)"
-        )
-    if kind == "parquet":
-        return _parquet(path, wanted)
-    return _text(path, wanted, encoding, _csv if kind == "csv" else _json)
 
 
-_Rows = Callable[[Lines, Sequence[str]], Iterator[tuple[int, Sequence[Any]] | Bad]]
+_Rows = Callable[[Text, Sequence[str]], Iterator[tuple[int, Sequence[Any]] | Bad]]
 
 
-def _text(path: Path, wanted: Sequence[str], encoding: str, rows: _Rows) -> Iterator[Chunk]:
-    try:
-        lines = Lines(path, encoding)
-    except LookupError:
-        raise JaxtagError(f"no encoding {encoding!r} is known", "give --encoding utf-8, cp1252, utf-16 …") from None
-    try:
+def _text(text: Text, wanted: Sequence[str], rows: _Rows) -> Iterator[Chunk]:
+    with contextlib.closing(text):
         chunk = Chunk()
-        for row in rows(lines, wanted):
+        for row in rows(text, wanted):
             if isinstance(row, Bad):
                 chunk.bad.append(row)
             else:
                 chunk.rows.append(row)
             if len(chunk) >= ROWS:
-                chunk.done = lines.done
+                chunk.done = text.done
                 yield chunk
                 chunk = Chunk()
-        if lines.broken:
-            chunk.bad.append(Bad(path.name, lines.place + 1, lines.broken, ""))
         chunk.done = 1.0
         yield chunk
-    finally:
-        lines.close()
 
 
-def _csv(lines: Lines, wanted: Sequence[str]) -> Iterator[tuple[int, Sequence[Any]] | Bad]:
-    name = lines.path.name
-    delimiter = "\t" if ".tsv" in lines.path.suffixes else ","
+def _csv(text: Text, wanted: Sequence[str]) -> Iterator[tuple[int, Sequence[Any]] | Bad]:
+    lines, name = Lines(text), text.path.name
+    delimiter = "\t" if ".tsv" in text.path.suffixes else ","
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    try:
-        header = [column.strip() for column in next(reader, [])]
-    except csv.Error as error:
-        raise JaxtagError(f"{lines.path} line 1: {error}", "the first line must name the columns") from None
-    if escaped("".join(header)):
-        raise JaxtagError(f"{lines.path} line 1: not {lines.encoding}", "name its encoding, such as --encoding cp1252")
-    places = [header.index(_present(lines.path, column, header)) for column in wanted]
+    header = _header(text, reader)
+    places = [header.index(_present(text.path, column, header)) for column in wanted]
     lines.clear()
     while True:
         reason, row = "", []
@@ -114,9 +101,9 @@ def _csv(lines: Lines, wanted: Sequence[str]) -> Iterator[tuple[int, Sequence[An
             row = next(reader)
         except StopIteration:
             if not lines.taken:
-                return
+                break
             reason = "the row has no end"
-        except csv.Error as error:
+        except (csv.Error, LongRow) as error:
             reason = str(error)
         if not row and not reason:  # an empty line
             lines.clear()
@@ -130,53 +117,51 @@ def _csv(lines: Lines, wanted: Sequence[str]) -> Iterator[tuple[int, Sequence[An
             lines.retry()
             reader = csv.reader(lines, delimiter=delimiter, strict=True)
         place, first = lines.taken[0]
+        if text.broken and not lines.taken[-1][1].endswith(("\n", "\r")):
+            break  # what is cut off here may look whole
         lines.clear()
         if not reason and escaped("".join(row)):
-            reason = f"not {lines.encoding}"
+            reason = f"not {text.encoding}"
         if reason:
             yield Bad(name, place, reason, first)
         else:
             yield place, [row[i] for i in places]
+    if text.broken:
+        place, first = lines.taken[0] if lines.taken else (lines.place + 1, "")
+        yield Bad(name, place, text.broken, first)
 
 
-def _json(lines: Lines, wanted: Sequence[str]) -> Iterator[tuple[int, Sequence[Any]] | Bad]:
-    import orjson
+def _header(text: Text, reader: Iterator[list[str]]) -> list[str]:
+    try:
+        header = [column.strip() for column in next(reader, [])]
+    except (csv.Error, LongRow) as error:
+        raise JaxtagError(f"{text.path} line 1: {error}", "the first line must name the columns") from None
+    if not header and text.broken:
+        raise JaxtagError(f"{text.path} line 1: {text.broken}")
+    if escaped("".join(header)):
+        raise JaxtagError(f"{text.path} line 1: not {text.encoding}", "name its encoding, such as --encoding cp1252")
+    return header
 
-    name, known, looked = lines.path.name, {}, 0
-    while True:
-        lines.clear()
-        line = next(lines, None)
-        if line is None:
-            break
-        if not line.strip():
+
+def _json(text: Text, wanted: Sequence[str]) -> Iterator[tuple[int, Sequence[Any]] | Bad]:
+    known: dict[str, None] = {}
+    looked = 0
+    for found in values(text):
+        if isinstance(found, Bad):
+            yield found
             continue
-        try:
-            if lines.cut:
-                raise ValueError(f"a line longer than {LONGEST} characters")
-            if escaped(line):
-                raise ValueError(f"not {lines.encoding}")
-            try:
-                value = orjson.loads(line)
-            except orjson.JSONDecodeError:
-                value = json.loads(line)  # takes lone surrogates, NaN and integers of any size
-            if not isinstance(value, dict):
-                raise ValueError(f"a JSON {type(value).__name__}, not an object")
-        except (ValueError, RecursionError) as error:
-            if looked == 0 and lines.place == 1 and line.lstrip().startswith("["):
-                raise JaxtagError(
-                    f"{lines.path} is a JSON array, not one object a line", "turn it into lines with: jq -c '.[]'"
-                ) from None
-            reason = str(error) if not isinstance(error, json.JSONDecodeError) else f"not JSON: {error.msg}"
-            yield Bad(name, lines.place, reason, line)
+        place, value = found
+        if not isinstance(value, dict):
+            yield Bad(text.path.name, place, f"a JSON {type(value).__name__}, not an object", f"{value!r:.200}")
             continue
         if looked < LOOKED_AT:
             looked += 1
             known |= dict.fromkeys(value)
             if looked == LOOKED_AT:
-                _present_all(lines.path, wanted, known)
-        yield lines.place, [value.get(column) for column in wanted]
+                _present_all(text.path, wanted, known)
+        yield place, [value.get(column) for column in wanted]
     if 0 < looked < LOOKED_AT:
-        _present_all(lines.path, wanted, known)
+        _present_all(text.path, wanted, known)
 
 
 def _parquet(path: Path, wanted: Sequence[str]) -> Iterator[Chunk]:

@@ -7,8 +7,11 @@ from pathlib import Path
 from jaxtag.errors import JaxtagError
 
 from . import funnel as funnels
+from .encoding import Encoded
 from .funnel import Funnel
-from .plan import Plan
+from .language import name
+from .presets import Preset
+from .records import KEPT, REPOST
 from .source import Chunk
 from .tables import Bad
 
@@ -21,21 +24,25 @@ class Tally:
 
     read: int = 0
     bad: int = 0
-    reposts: int = 0
-    foreign: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[int] = field(default_factory=Counter)
     languages: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
     first: Bad | None = None
 
     def add(self, chunk: Chunk) -> None:
         """Count one chunk."""
         self.read += chunk.read
         self.bad += len(chunk.bad)
-        self.reposts += chunk.reposts
-        self.foreign += chunk.foreign
-        self.languages.update(chunk.languages)
+        self.notes.update(chunk.notes)
         self.reasons.update(bad.reason.partition("'")[0] for bad in chunk.bad)
         self.first = self.first or (chunk.bad[0] if chunk.bad else None)
+
+    def count(self, encoded: Encoded) -> None:
+        """Count what became of some posts."""
+        self.verdicts.update(encoded.verdicts)
+        self.languages.update(encoded.languages)
+        self.notes.update(encoded.notes)
 
     def check(self, most: float, rejects: Path, final: bool) -> None:
         """Give up when too many rows are bad: more than `most` of them in the end, more than twice as many before.
@@ -59,14 +66,20 @@ class Tally:
             mend or f"mend them (all are listed in {rejects}), or allow more with --max-bad",
         )
 
-    def funnel(self, plan: Plan) -> Funnel:
-        """The steps so far."""
-        left = self.read - self.bad
-        funnel = Funnel().add(funnels.READ, self.read).add(funnels.READABLE, left)
-        if plan.reading.get("repost"):
-            left -= self.reposts
-            funnel = funnel.add(funnels.ORIGINAL, left)
-        if languages := plan.reading.get("languages"):
-            left -= self.foreign
-            funnel = funnel.add(f"in {' or '.join(languages)}", left)
-        return funnel
+    def funnel(self) -> Funnel:
+        """The first steps of a dataset's funnel: what was read, and which of it are posts."""
+        posts, readable = sum(self.verdicts.values()), self.read - self.bad
+        funnel = Funnel().add(funnels.READ, self.read).add(funnels.READABLE, readable)
+        return funnel if posts == readable else funnel.add(funnels.POSTS, posts)
+
+    def check_left(self, preset: Preset) -> None:
+        """See that posts are left to pack, while the source may still be read otherwise.
+
+        Raises:
+          NothingLeft: none is; the message names the step that removed the last, and the mend.
+        """
+        left = sum(self.verdicts.values()) - self.verdicts[REPOST]
+        funnel = self.funnel().add(funnels.ORIGINAL, left)
+        funnel = funnel.add(funnels.in_languages([name(code) for code in preset.languages]), self.verdicts[KEPT])
+        met = ", ".join(f"{name(code) or 'untold'} {n}" for code, n in self.languages.most_common(5))
+        funnel.check(f"; languages met: {met}" if met else "")

@@ -1,218 +1,180 @@
-"""Word vectors of a split, by gensim's word2vec, in two named settings that are never mixed.
+"""Word vectors of a split, in named settings that are never mixed: trained here by gensim's word2vec, or given.
 
-    inductive      texts of the corpus but those of the split's validation and test posts; no hashtag in them
+    inductive      no text of a validation or test post, nor of a post with an unseen hashtag; no hashtag in them
     transductive   every text, its hashtags in their places as `#x`, as the papers do; gives hashtags vectors too
+    pretrained     a file's, whatever they were trained on
 
-The words are those that systems read: a stop word that is no token has no vector and is in no window.
+The words are those that systems read: a stop word that is no token has no vector and is in no window. A folder
+holds words.npy (a row for each of the split's words), names.txt and table.npy (every word that has a vector: what
+hashtags named only later are looked up in), hashtags.npy (a row for each of the split's `named` hashtags) with
+hashtags.txt (how each got it), subwords.npy (of fastText files) and vectors.json.
 """
 
-import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from functools import partial
+import re
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from jaxtag.data.dataset import Dataset, Split, open_dataset
-from jaxtag.data.text import Cleaner, Cleaning
+from jaxtag.data.hashtags import HOW, WordTable, means, pieces, segment, vectors_of
 from jaxtag.errors import JaxtagError
-from jaxtag.files import new_folder, seal, write_json
+from jaxtag.files import crc32, new_folder, seal, write_json
 
+from . import vector_files
 from .progress import Bar
-from .workers import ordered
+from .vector_training import Tokens, Training, train, with_hashtags
 
-FORMAT = 1
-TEXTS = 2_000  # cleaned at a time
+FORMAT = 2
+MOST_WORDS = 1_000_000  # of a file, kept beside those that the dataset has
 _SENTENCES = "sentences.txt"
-Setting = Literal["inductive", "transductive"]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-@dataclass(frozen=True)
-class Training:
-    """How vectors are trained.
-
-    Attributes:
-      setting: which texts, and whether hashtags are in them.
-      model: 'skipgram' or 'cbow'.
-      dim: numbers of a vector.
-      window: words on each side.
-      epochs: times through the texts.
-      min_count: occurrences below which a word gets no vector of its own; the default lets every word have one that
-        a split knows by default.
-      negative: words drawn as counter-examples for each word.
-      seed: of everything random.
-    """
-
-    setting: Setting = "inductive"
-    model: Literal["skipgram", "cbow"] = "skipgram"
-    dim: int = 150
-    window: int = 5
-    epochs: int = 5
-    min_count: int = 2
-    negative: int = 5
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("dim", "window", "epochs", "min_count", "negative"):
-            if getattr(self, name) < 1:
-                raise JaxtagError(f"--{name.replace('_', '-')} {getattr(self, name)} is below 1")
-        if self.seed < 0:
-            raise JaxtagError(f"--seed {self.seed} is below 0")
-
-
-def make(data: Path, split_name: str, training: Training, workers: int = 1) -> dict[str, Any]:
-    """Train word vectors for a split; earlier ones of that setting are replaced.
+def make(data: Path, split_name: str, training: Training, workers: int = 1, name: str = "") -> dict[str, Any]:
+    """Train word vectors for a split; earlier ones of that name are replaced.
 
     Args:
       data: dataset folder.
       split_name: of the split; '' is its default one.
       training: how.
       workers: gensim's threads; only with 1 do two runs give the same bytes.
+      name: of the vectors; '' is that of the setting.
 
     Returns:
       vectors.json.
 
     Raises:
-      JaxtagError: no such dataset or split, or no word is frequent enough.
+      JaxtagError: no such dataset or split, a name that is none, or no word is frequent enough.
     """
-    dataset = open_dataset(data)
-    split = dataset.split(split_name)
-    folder = split.path / "vectors" / training.setting
-    folder.parent.mkdir(exist_ok=True)
+    dataset, split, folder = _place(data, split_name, name or training.setting)
     with new_folder(folder) as side:
         if training.setting == "inductive":
-            texts: Iterable[list[str]] = Tokens(dataset, _outside(dataset, split))
+            texts: Iterable[list[str]] = Tokens(dataset, inductive_rows(dataset, split))
         else:
-            texts = _with_hashtags(dataset, side / _SENTENCES, workers)
-        found = _train(texts, training, workers)
+            texts = with_hashtags(dataset, side / _SENTENCES, workers)
+        table = train(texts, training, workers)
         (side / _SENTENCES).unlink(missing_ok=True)
-        names = [dataset.words.entries[i] for i in split.words]
-        table, missing = _table(names, found, training)
-        np.save(side / "words.npy", table)
-        info = {"format": FORMAT, "dataset": dataset.fingerprint, "split": split.fingerprint} | asdict(training)
-        info |= {"workers": workers, "words": len(names), "words_without": len(missing), "trained": len(found)}
-        if training.setting == "transductive":
-            names = ["#" + dataset.hashtags.entries[i] for i in split.candidates]
-            info["hashtags"] = len(names)
-            info["hashtags_without"] = [name[1:] for name in names if name not in found]
-            table = [found.get(name, np.zeros(training.dim)) for name in names]
-            np.save(side / "hashtags.npy", np.array(table, np.float32).reshape(-1, training.dim))
-        info["files"] = seal(side)
-        write_json(side / "vectors.json", info)
-    return info
+        np.save(side / "table.npy", table.rows)
+        info = asdict(training) | {"workers": workers, "trained": len(table.names)}
+        return _store(side, dataset, split, table, training.seed, info)
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """The stored words of `rows` of a dataset, text by text, again and again."""
+def load(
+    data: Path, split_name: str, file: Path, name: str = "", most_words: int = MOST_WORDS, max_bad: float = 0.01
+) -> dict[str, Any]:
+    """Take word vectors for a split from a file; earlier ones of that name are replaced.
 
-    dataset: Dataset
-    rows: np.ndarray
+    Args:
+      data: dataset folder.
+      split_name: of the split; '' is its default one.
+      file: word2vec, GloVe or fastText, as `vector_files` tells them.
+      name: of the vectors; '' is 'pretrained'.
+      most_words: keep so many of the file's first words, beside those of the dataset and of its hashtags.
+      max_bad: the largest fraction of bad lines to put up with.
 
-    def __iter__(self) -> Iterator[list[str]]:
-        column, entries = self.dataset.column("tokens"), self.dataset.words.entries
-        for row in self.rows:
-            yield [entries[i] for i in column[row].tolist()]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-
-@dataclass(frozen=True)
-class Lines:
-    """The words of each line of a file, again and again."""
-
-    path: Path
-    lines: int
-
-    def __iter__(self) -> Iterator[list[str]]:
-        with open(self.path, encoding="utf-8", newline="\n") as file:
-            for line in file:
-                yield line.split()
-
-    def __len__(self) -> int:
-        return self.lines
-
-
-def _outside(dataset: Dataset, split: Split) -> np.ndarray:
-    """Every row but those of validation and test."""
-    outside = np.ones(dataset.rows, bool)
-    outside[split.validation] = False
-    outside[split.test] = False
-    return np.flatnonzero(outside)
-
-
-def _with_hashtags(dataset: Dataset, path: Path, workers: int) -> Lines:
-    """Every text, cleaned again with its hashtags left in, as lines of a file."""
-    cleaning = Cleaning.from_json(dataset.info["settings"]["cleaning"])
-    starts = range(0, dataset.rows, TEXTS)
-    texts = (dataset.text(np.arange(start, min(start + TEXTS, dataset.rows))) for start in starts)
-    with open(path, "w", encoding="utf-8") as file, Bar("cleaning, hashtags left in", len(starts)) as bar:
-        for batch in bar.over(ordered(partial(_lines, cleaning), texts, workers), lambda _: 1):
-            file.write(batch)
-    return Lines(path, dataset.rows)
-
-
-def _lines(cleaning: Cleaning, texts: list[str]) -> str:
-    cleaner = Cleaner(cleaning)
-    return "".join(" ".join(cleaner.with_hashtags(text)) + "\n" for text in texts)
-
-
-@dataclass
-class _Shown:
-    """Texts with a progress bar for each time through them."""
-
-    texts: Any
-    rounds: list[str]
-
-    def __iter__(self) -> Iterator[list[str]]:
-        with Bar(self.rounds.pop(0), len(self.texts)) as bar:
-            yield from bar.over(self.texts, lambda _: 1)
-
-
-def _train(texts: Any, training: Training, workers: int) -> dict[str, np.ndarray]:
-    """Vectors of every word of `texts` that is frequent enough.
+    Returns:
+      vectors.json.
 
     Raises:
-      JaxtagError: none is.
+      JaxtagError: no such dataset or split, a name that is none, or the file cannot be used.
     """
-    from gensim.models import Word2Vec
-
-    rounds = ["counting words", *(f"epoch {i} of {training.epochs}" for i in range(1, training.epochs + 1))]
-    try:
-        model = Word2Vec(
-            _Shown(texts, rounds),
-            vector_size=training.dim,
-            window=training.window,
-            epochs=training.epochs,
-            min_count=training.min_count,
-            negative=training.negative,
-            sg=int(training.model == "skipgram"),
-            seed=training.seed,
-            workers=workers,
-            hashfxn=_hash,
-        )
-    except RuntimeError as error:
-        raise JaxtagError(f"no word vectors: {error}", "lower --min-count, or give more posts") from None
-    names: list[str] = model.wv.index_to_key  # type: ignore[assignment]
-    return dict(zip(names, model.wv.vectors))
+    if most_words < 1:
+        raise JaxtagError(f"--most-words {most_words} is below 1")
+    if not 0 <= max_bad <= 1:
+        raise JaxtagError(f"--max-bad {max_bad} is not between 0 and 1")
+    dataset, split, folder = _place(data, split_name, name or "pretrained")
+    with new_folder(folder) as side:
+        given = vector_files.read(file, side, _needed(dataset), most_words, max_bad)
+        table = WordTable(tuple(given.names), np.load(side / "table.npy", mmap_mode="r"), given.subwords)
+        source = {"name": file.name, "bytes": file.stat().st_size, "crc32": crc32(file), "kind": given.kind}
+        info: dict[str, Any] = {"setting": "pretrained", "file": source, "dim": given.dim}
+        info |= {"read": given.read, "kept": len(given.names), "bad": given.bad, "bad_lines": given.lines}
+        if given.subwords:
+            info["subwords"] = {"shortest": given.subwords.shortest, "longest": given.subwords.longest}
+        return _store(side, dataset, split, table, 0, info)
 
 
-def _hash(word: str) -> int:
-    """A hash of a word that is the same in every process; Python's own is not."""
-    return zlib.crc32(word.encode())
+def inductive_rows(dataset: Dataset, split: Split) -> np.ndarray:
+    """Rows whose texts vectors may be trained on without seeing a test, sorted.
+
+    Those of no validation or test post, and of no post with an unseen hashtag (one that split.json calls so, or a
+    candidate that is not trained on), but that every training post counts: a few-shot split's few are among them.
+    """
+    hashtags = dataset.column("hashtags")
+    unseen = np.zeros(len(dataset.hashtags), bool)
+    unseen[split.named[len(split.hashtags) :]] = True
+    unseen[[dataset.hashtags.ids[name] for name in split.info.get("unseen", ())]] = True
+    allowed = np.ones(dataset.rows, bool)
+    allowed[np.repeat(np.arange(dataset.rows), hashtags.lengths())[unseen[hashtags.values]]] = False
+    allowed[split.train] = True
+    allowed[split.validation] = False
+    allowed[split.test] = False
+    return np.flatnonzero(allowed)
 
 
-def _table(names: list[str], found: dict[str, np.ndarray], training: Training) -> tuple[np.ndarray, list[str]]:
-    """A row `[dim]` for each name, and the names without a vector: those get small seeded random rows."""
-    rng = np.random.default_rng(training.seed)
-    table = rng.uniform(-0.5 / training.dim, 0.5 / training.dim, (len(names), training.dim)).astype(np.float32)
-    missing = []
-    for row, name in enumerate(names):
-        if name in found:
-            table[row] = found[name]
-        else:
-            missing.append(name)
-    return table, missing
+def _place(data: Path, split_name: str, name: str) -> tuple[Dataset, Split, Path]:
+    """The dataset, the split, and the folder for its vectors `name`."""
+    if not _NAME.fullmatch(name) or name.endswith((".partial", ".old")):
+        raise JaxtagError(f"{name!r} is no name for word vectors", "use letters, digits, '.', '_' and '-'")
+    dataset = open_dataset(data)
+    split = dataset.split(split_name)
+    return dataset, split, split.path / "vectors" / name
+
+
+def _needed(dataset: Dataset) -> set[str]:
+    """What to keep of a file wherever it stands: the dataset's words and hashtags, and what those are made of."""
+    hashtags = dataset.hashtags.entries
+    needed = {*dataset.words.entries, *hashtags, *("#" + hashtag for hashtag in hashtags)}
+    for hashtag in hashtags:
+        needed.update(pieces(hashtag))
+        needed.update(segment(hashtag))
+    return needed
+
+
+def _store(
+    side: Path, dataset: Dataset, split: Split, table: WordTable, seed: int, info: dict[str, Any]
+) -> dict[str, Any]:
+    """Write what a folder of vectors holds beside table.npy and subwords.npy.
+
+    Returns:
+      vectors.json.
+    """
+    with open(side / "names.txt", "w", encoding="utf-8", newline="\n") as file:
+        file.writelines(name + "\n" for name in table.names)
+    words, missing, guessed = _word_rows([dataset.words.entries[i] for i in split.words], table, seed)
+    np.save(side / "words.npy", words)
+    hashtags = [dataset.hashtags.entries[i] for i in split.named]
+    with Bar("vectors of hashtags", len(hashtags)) as bar:
+        found = vectors_of(hashtags, table, bar.to)
+    np.save(side / "hashtags.npy", found.vectors)
+    with open(side / "hashtags.txt", "w", encoding="utf-8", newline="\n") as file:
+        for hashtag, how, parts in zip(hashtags, found.how, found.parts):
+            file.write(f"{hashtag}\t{HOW[how]}\t{' '.join(parts)}\n")
+    described = {"format": FORMAT, "dataset": dataset.fingerprint, "split": split.fingerprint} | info
+    described |= {"words": len(words), "words_without": missing, "words_by_subwords": guessed}
+    described["hashtags"] = found.counts()
+    described["hashtags_without"] = [h for h, how in zip(hashtags, found.how) if HOW[how] == "none"]
+    described["files"] = seal(side)
+    write_json(side / "vectors.json", described)
+    return described
+
+
+def _word_rows(names: list[str], table: WordTable, seed: int) -> tuple[np.ndarray, int, int]:
+    """A row `[dim]` for each name: of the table, else by its subwords, else small and random, from the seed.
+
+    Returns:
+      The rows, how many are random, and how many by subwords.
+    """
+    rng = np.random.default_rng(seed)
+    rows = rng.uniform(-0.5 / table.dim, 0.5 / table.dim, (len(names), table.dim)).astype(np.float32)
+    places = np.array([table.index.get(name, -1) for name in names], np.int64)
+    rows[places >= 0] = table.rows[places[places >= 0]]
+    left, guessed = np.flatnonzero(places < 0).tolist(), 0
+    if table.subwords is not None:
+        buckets = {row: found for row in left if (found := table.subwords.buckets(names[row]))}
+        rows[list(buckets)] = means(table.subwords.rows, list(buckets.values()))
+        guessed = len(buckets)
+    return rows, len(left) - guessed, guessed

@@ -41,34 +41,55 @@ class Training:
 
     Attributes:
       objective: `pairs`, cross-entropy over every (post, hashtag) pair; `single`, over posts with one hashtag.
-      optimizer: `adam`.
+      optimizer: `sgd`, `adam`, `lazy_adam`, `adagrad` or `bert_adam` (`jaxtag.training.optimizers`).
+      accumulator: what AdaGrad's sums of squares start from.
       learning_rate, weight_decay, l2: steps of the update; decay is decoupled, l2 enters the gradient.
+      schedule: of the learning rate (`jaxtag.training.schedules`): `constant`; `linear`, down to 0 at the last
+        step; `noam`, whose peak learning_rate is; `plateau`, lowered when the validation metric stops rising.
+      warmup: steps over which the rate rises from 0; below 1, that share of all steps.
+      plateau_factor, plateau_patience: `plateau` multiplies the rate by the one after so many evaluations, the
+        other, without a better validation metric.
       smoothing: share of the target spread evenly over the hashtags.
       clip: largest global gradient norm; 0 does not clip.
       batch: posts a step, over all devices.
+      accumulate: equal parts that a batch is computed in, one after the other, to save memory.
+      precision: of the computation: `float32`, or `bfloat16` with parameters, their averages and the loss in
+        float32.
+      rows: rows that a step may touch of each large table indexed by its batch, which then costs no more than
+        those rows (`jaxtag.training.rows`); a batch with more takes a slower way to the same numbers. 0: dense.
       epochs: passes over the training part; a fraction is allowed.
       steps: steps in all; 0 takes `epochs`.
       evaluate_every: steps between evaluations on the validation part; 0 evaluates after every epoch.
       patience: evaluations without a better validation metric before training stops; 0 never stops early.
       checkpoint_minutes: minutes between checkpoints, beside those at every evaluation.
       dispatch_seconds: about how long the device works before the host looks again.
+      tensorboard: whether the run's metrics are written to RUN/tensorboard too.
       seed: of initial values, order and dropout.
     """
 
     objective: Literal["pairs", "single"] = "pairs"
-    optimizer: Literal["adam"] = "adam"
+    optimizer: Literal["sgd", "adam", "lazy_adam", "adagrad", "bert_adam"] = "adam"
+    accumulator: float = 0.0
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     l2: float = 0.0
+    schedule: Literal["constant", "linear", "noam", "plateau"] = "constant"
+    warmup: float = 0.0
+    plateau_factor: float = 0.1
+    plateau_patience: int = 5
     smoothing: float = 0.0
     clip: float = 5.0
     batch: int = 64
+    accumulate: int = 1
+    precision: Literal["float32", "bfloat16"] = "float32"
+    rows: int = 0
     epochs: float = 50.0
     steps: int = 0
     evaluate_every: int = 0
     patience: int = 5
     checkpoint_minutes: float = 10.0
     dispatch_seconds: float = 1.0
+    tensorboard: bool = False
     seed: int = 0
 
 
@@ -153,6 +174,34 @@ def to_json(experiment: Experiment) -> dict[str, Any]:
     return dataclasses.asdict(experiment)
 
 
+POSITIVE = (
+    "data.length",
+    "training.batch",
+    "training.accumulate",
+    "training.plateau_factor",
+    "training.plateau_patience",
+    "training.dispatch_seconds",
+    "evaluation.batch",
+    "parallel.multiple",
+)
+NOT_NEGATIVE = (
+    "data.words",
+    "training.accumulator",
+    "training.steps",
+    "training.epochs",
+    "training.patience",
+    "training.clip",
+    "training.l2",
+    "training.evaluate_every",
+    "training.weight_decay",
+    "training.learning_rate",
+    "training.warmup",
+    "training.rows",
+    "training.seed",
+)
+SHARES = ("training.smoothing", "training.plateau_factor", "model.dropout")  # 0 or more, below 1
+
+
 def validate(experiment: Experiment) -> Experiment:
     """The experiment itself, once every value is possible.
 
@@ -160,29 +209,18 @@ def validate(experiment: Experiment) -> Experiment:
       JaxtagError: one is not; the message has the field, its value and the bound.
     """
     flat = fields_of(experiment)
-    positive = ("data.length", "training.batch", "training.dispatch_seconds", "evaluation.batch", "parallel.multiple")
-    for key in positive:
-        if flat[key] <= 0:
+    for key in POSITIVE:
+        if not flat[key] > 0:
             raise JaxtagError(f"{key} is {flat[key]}; it must be above 0")
-    for key in (
-        "data.words",
-        "training.steps",
-        "training.epochs",
-        "training.patience",
-        "training.clip",
-        "training.l2",
-        "training.evaluate_every",
-        "training.weight_decay",
-        "training.learning_rate",
-        "training.seed",
-    ):
-        if not flat[key] >= 0:
+    for key in NOT_NEGATIVE:
+        if not 0 <= flat[key] < float("inf"):
             raise JaxtagError(f"{key} is {flat[key]}; it must be 0 or more")
     if flat["training.seed"] >= 2**32:
         raise JaxtagError(f"training.seed is {flat['training.seed']}; it must be below {2**32}")
-    for key in ("training.smoothing", "model.dropout"):
+    for key in SHARES:
         if key in flat and not 0 <= flat[key] < 1:
             raise JaxtagError(f"{key} is {flat[key]}; it must be at least 0 and below 1")
+    _check_update(experiment.training)
     if not experiment.evaluation.k or min(experiment.evaluation.k) < 1:
         raise JaxtagError(f"evaluation.k is {experiment.evaluation.k}; it needs cut-offs of 1 or more")
     check_metric(experiment.evaluation.metric, experiment.evaluation.k)
@@ -193,6 +231,34 @@ def validate(experiment: Experiment) -> Experiment:
             "each must be 1 or more, and only one may be -1"
         )
     return experiment
+
+
+def _check_update(training: Training) -> None:
+    """Refuse settings of the update that do not go together."""
+    t = training
+    if t.batch % t.accumulate:
+        raise JaxtagError(
+            f"training.batch is {t.batch}, which training.accumulate {t.accumulate} does not divide",
+            f"make it a multiple of {t.accumulate}",
+        )
+    if t.rows and t.optimizer in ("adam", "bert_adam"):
+        raise JaxtagError(
+            f"training.rows is {t.rows}, but {t.optimizer} moves every row of a table at every step",
+            "--training.optimizer lazy_adam, a rule of its own, or --training.rows 0",
+        )
+    if t.optimizer == "lazy_adam" and not t.rows:
+        raise JaxtagError(
+            "training.optimizer lazy_adam needs training.rows, which is 0",
+            "--training.rows 16384, or as many words as a batch has at most",
+        )
+    if t.schedule == "noam" and not t.warmup:
+        raise JaxtagError("training.schedule noam needs training.warmup, which is 0", "--training.warmup 4000")
+    if t.schedule == "plateau" and 0 < t.patience <= t.plateau_patience:
+        raise JaxtagError(
+            f"training.patience is {t.patience}, training.plateau_patience {t.plateau_patience}: training would "
+            "stop before the learning rate is ever lowered",
+            f"--training.patience 0, which never stops early, or one above {t.plateau_patience}",
+        )
 
 
 def check_metric(metric: str, ks: tuple[int, ...]) -> None:

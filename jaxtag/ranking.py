@@ -1,4 +1,9 @@
-"""Ranking: from a batch to the k best of a list of candidates, on the device, in float32."""
+"""Ranking: from a batch to the k best of a list of candidates, on the device, in float32.
+
+However many candidates there are, their table is scored block by block with a running list of the best, so that
+neither all scores nor a copy of the table is ever held. A table split over devices by its rows (`spread`) is ranked
+where it lies: each device finds its own k best, and those are merged.
+"""
 
 from functools import partial
 from typing import Any
@@ -6,10 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxtag.parallel.mesh import AXES
 from jaxtag.systems import System
 
-BLOCK = 65_536  # candidates scored at a time; bounds the memory of a ranking over millions
+BLOCK_NUMBERS = 1 << 21  # of the table in a block: 8 MiB, which a CPU's cache holds
+BLOCK_SCORES = 1 << 24  # of a batch over a block: 64 MiB
 
 
 def candidate_table(system: System, params: Any, collections: Any, labels: jax.Array) -> jax.Array:
@@ -35,28 +43,81 @@ def rank(system: System, params: Any, collections: Any, batch: dict[str, Any], t
     return top_k(system.query(params, collections, batch), table, k)
 
 
-def top_k(query: jax.Array, table: jax.Array, k: int, block: int = BLOCK) -> tuple[jax.Array, jax.Array]:
+def spread(table: jax.Array, mesh: Mesh) -> jax.Array:
+    """`table [C, d]` as float32, its rows split evenly over every device of `mesh`, zeros added to make them even."""
+    rows = -(-len(table) // mesh.size) * mesh.size
+    padded = jnp.pad(jnp.asarray(table, jnp.float32), ((0, rows - len(table)), (0, 0)))
+    return jax.device_put(padded, NamedSharding(mesh, PartitionSpec(AXES)))
+
+
+def top_k(
+    query: jax.Array, table: jax.Array, k: int, block: int = 0, mesh: Mesh | None = None, count: int | None = None
+) -> tuple[jax.Array, jax.Array]:
     """The k greatest products of each row of `query [B, d]` with rows of `table [C, d]`, block by block.
+
+    They are those of a full stable sort: of equal products the one with the smaller position comes first.
+
+    Args:
+      query: `[B, d]`, finite.
+      table: `[C, d]`, finite; from `spread` where there is a mesh.
+      k: how many, at most C.
+      block: rows of the table scored at a time; 0 chooses by `BLOCK_NUMBERS` and `BLOCK_SCORES`.
+      mesh: over which the table's rows are split; None where they are not.
+      count: how many rows are candidates, C, where `spread` added some; None is all.
 
     Returns:
       Positions `[B, k]` int32 and products `[B, k]` float32, greatest first.
+
+    Raises:
+      ValueError: k is not within 1…C.
     """
+    count = len(table) if count is None else count
+    if not 1 <= k <= count:
+        raise ValueError(f"the {k} best of {count} candidates")
     query, table = query.astype(jnp.float32), table.astype(jnp.float32)
-    if len(table) <= block:
-        scores, positions = lax.top_k(query @ table.T, k)
-        return positions, scores
+    if mesh is None:
+        return _top_k(query, table, k, block, jnp.int32(count))
+    local = len(table) // mesh.size
+
+    def part(query: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        first = lax.axis_index(AXES).astype(jnp.int32) * local
+        positions, scores = _top_k(query, rows, min(k, local), block, count - first)
+        positions, scores = (lax.all_gather(x, AXES, axis=1, tiled=True) for x in (positions + first, scores))
+        return _best(positions, scores, k)
+
+    whole = PartitionSpec()
+    split = jax.shard_map(part, mesh=mesh, in_specs=(whole, PartitionSpec(AXES)), out_specs=whole, check_vma=False)
+    return split(query, table)
+
+
+def _top_k(query: jax.Array, table: jax.Array, k: int, block: int, count: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`top_k` on one device, of the first `count` rows: where those are fewer than k, −inf is the last scores."""
+    block = block or max(min(BLOCK_NUMBERS // table.shape[1], BLOCK_SCORES // len(query)), 1)
+    block = min(block, len(table))
     blocks = -(-len(table) // block)
-    padded = jnp.pad(table, ((0, blocks * block - len(table)), (0, 0))).reshape(blocks, block, -1)
 
-    def merge(best: tuple[jax.Array, jax.Array], part: tuple[jax.Array, jax.Array]) -> tuple:
-        start, rows = part
+    def scored(number: jax.Array | int) -> tuple[jax.Array, jax.Array]:
+        # The last block begins early enough to be whole, and its rows that an earlier one had are left out.
+        start = jnp.minimum(number * block, len(table) - block)
         place = start + jnp.arange(block, dtype=jnp.int32)
-        scores = jnp.where(place < len(table), query @ rows.T, -jnp.inf)
-        found, at = lax.top_k(scores, min(k, block))
-        positions = jnp.concatenate([best[0], place[at]], 1)
-        scores, order = lax.top_k(jnp.concatenate([best[1], found], 1), k)
-        return (jnp.take_along_axis(positions, order, 1), scores), None
+        rows = lax.dynamic_slice_in_dim(table, start, block)
+        products = lax.dot_general(query, rows, (((1,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
+        products = jnp.where((place >= number * block) & (place < count), products, -jnp.inf)
+        return _best(jnp.broadcast_to(place, products.shape), products, min(k, block))
 
-    start = (jnp.full((len(query), k), -1, jnp.int32), jnp.full((len(query), k), -jnp.inf))
-    (positions, scores), _ = lax.scan(merge, start, (jnp.arange(blocks, dtype=jnp.int32) * block, padded))
-    return positions, scores
+    if blocks == 1:
+        return scored(0)
+
+    def merge(number: jax.Array, best: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        positions, scores = (jnp.concatenate(pair, 1) for pair in zip(best, scored(number)))
+        return _best(positions, scores, k)
+
+    none = (jnp.full((len(query), k), -1, jnp.int32), jnp.full((len(query), k), -jnp.inf))
+    return lax.fori_loop(0, blocks, merge, none)
+
+
+def _best(positions: jax.Array, scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """The k greatest of `scores [B, n]` and their `positions [B, n]`; of equal ones the first."""
+    # `lax.top_k` orders −0 below 0, which are equal.
+    scores, order = lax.top_k(jnp.where(scores == 0, 0.0, scores), k)
+    return jnp.take_along_axis(positions, order, 1), scores

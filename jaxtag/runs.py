@@ -2,6 +2,7 @@
 
 RUN/experiment.json         recipe, resolved settings, versions, the dataset's and split's fingerprints
 RUN/metrics.jsonl           one object per logged step
+RUN/tensorboard/            the same for TensorBoard, where training.tensorboard asks for it
 RUN/checkpoints/            the two newest and the best
 RUN/evaluation-<part>.json  metrics, ours and the built-in baselines'
 RUN/predictions-<part>.npz  what was recommended to every post of the part
@@ -28,6 +29,7 @@ from jaxtag.files import read_json, write_json
 from jaxtag.parallel.mesh import check_batch, make_mesh
 from jaxtag.systems import Sizes, System, build, find
 from jaxtag.training.checkpoints import Checkpoints
+from jaxtag.training.logs import check_tensorboard
 from jaxtag.training.optimizers import Optimizer, optimizer
 from jaxtag.training.state import State, abstract_state
 
@@ -40,10 +42,12 @@ FREE = (
     "training.patience",
     "training.checkpoint_minutes",
     "training.dispatch_seconds",
+    "training.tensorboard",
     "parallel.data",
     "parallel.fsdp",
     "parallel.tensor",
 )
+LENGTH = ("training.epochs", "training.steps")  # not free where the learning rate depends on the number of all steps
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,9 @@ def check_training(bound: Bound) -> None:
     """Refuse to train what cannot be trained.
 
     Raises:
-      JaxtagError: the batch does not divide over the mesh or is larger than the training part, the validation
-        part is empty, or the split does not fit the objective.
+      JaxtagError: the batch or a part of it does not divide over the mesh or is larger than the training part,
+        the validation part is empty, the split or accumulation does not fit the objective, or tensorboardX is
+        asked for and absent.
     """
     training, split = bound.experiment.training, bound.split
     split.part("validation")  # what early stopping and the best checkpoint go by
@@ -102,6 +107,19 @@ def check_training(bound: Bound) -> None:
             f"training.batch is {training.batch}, {split.path} has {len(split.train)} training posts",
             "make the batch smaller",
         )
+    if training.accumulate > 1:
+        part = training.batch // training.accumulate
+        check_batch(
+            f"training.batch / training.accumulate = {training.batch} / {training.accumulate}", part, bound.mesh
+        )
+        if bound.system.objective.couples:
+            raise JaxtagError(
+                f"training.accumulate is {training.accumulate}, but training.objective {training.objective} compares "
+                "the posts of a batch with each other, so that it cannot be divided",
+                "--training.accumulate 1",
+            )
+    if training.tensorboard:
+        check_tensorboard()
     if training.objective == "single" and split.info["hashtags_per_post"] != "one":
         raise JaxtagError(
             f"training.objective single needs posts with exactly one hashtag, {split.path} keeps all",
@@ -156,7 +174,9 @@ def _check_same(run: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     if old["experiment"]["system"] != new["experiment"]["system"]:
         raise JaxtagError(f"{run} trains system {old['experiment']['system']}, not {new['experiment']['system']}", mend)
     before, now = (experiments.fields_of(recipes.from_json(d["experiment"])) for d in (old, new))
-    differ = [f"{k} {before[k]} -> {now[k]}" for k in now if before[k] != now[k] and k not in FREE]
+    planned = now["training.schedule"] == "linear" or 0 < now["training.warmup"] < 1
+    free = set(FREE) - set(LENGTH if planned else ())
+    differ = [f"{k} {before[k]} -> {now[k]}" for k in now if before[k] != now[k] and k not in free]
     if differ:
         raise JaxtagError(f"{run} has another experiment: {', '.join(differ)}", mend)
 

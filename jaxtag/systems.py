@@ -4,7 +4,7 @@ Training, evaluation, search and recommending know a system by the functions of 
 """
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxtag.errors import JaxtagError, nearest
@@ -13,6 +13,24 @@ if TYPE_CHECKING:  # JAX is imported only once a system is used: `jaxtag --help`
     import jax
 
     from jaxtag.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """Parameter tables whose rows a batch names: a step needs, and moves, those rows alone.
+
+    Attributes:
+      tables: paths of the parameters, all with the same number of rows.
+      columns: of the batch, whose values are row numbers of these tables and nothing else; negative ones are padding.
+      size: the field of the system's module, and of `Sizes`, that is the number of rows.
+    """
+
+    tables: tuple[str, ...]
+    columns: tuple[str, ...]
+    size: str
+
+
+WORD_TABLE = (Indexed(("word_table/table",), ("tokens",), "words"),)
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,7 @@ class Entry:
       columns: what it reads of a post, beside its hashtags.
       output: how it ranks: `table` (query against a table of hashtags), `scores` or `decode`.
       module: where its `Settings` and `Model` are.
+      indexed: its tables indexed by columns, for `training.rows`; most have a word table, by tokens.
     """
 
     name: str
@@ -34,6 +53,7 @@ class Entry:
     columns: tuple[str, ...]
     output: Literal["table", "scores", "decode"]
     module: str
+    indexed: tuple[Indexed, ...] = WORD_TABLE
 
     def settings(self) -> Any:
         """The dataclass of its model settings."""
@@ -43,9 +63,14 @@ class Entry:
 SYSTEMS = {
     entry.name: entry
     for entry in (
+        Entry("ann", "mean of word vectors, one hidden layer", "zsl", ("tokens",), "table", "jaxtag.models.ann"),
         Entry("cnn", "convolutions over words", "zsl", ("tokens",), "table", "jaxtag.models.cnn"),
+        Entry("rnn", "two GRUs over words", "zsl", ("tokens",), "table", "jaxtag.models.rnn"),
         Entry(
             "rnn_attention", "GRU over words with attention", "zsl", ("tokens",), "table", "jaxtag.models.rnn_attention"
+        ),
+        Entry(
+            "transformer", "transformer encoder over words", "zsl", ("tokens",), "table", "jaxtag.models.transformer"
         ),
     )
 }
@@ -93,6 +118,10 @@ class System:
     objective: Any
     sizes: Sizes
 
+    def resized(self, **sizes: int) -> "System":
+        """The same system with other table sizes, such as `words=8192`."""
+        return replace(self, module=self.module.clone(**sizes), sizes=replace(self.sizes, **sizes))
+
     def init(self, key: "jax.Array") -> dict[str, Any]:
         """Initial variables `{"params": …}` and perhaps other collections, in boxes of logical axes."""
         import jax.numpy as jnp
@@ -101,9 +130,9 @@ class System:
         return self.module.init(key, batch, 0.0, None)
 
     def loss(
-        self, params: Any, collections: Any, batch: dict[str, Any], numbers: dict[str, Any], key: "jax.Array"
+        self, params: Any, collections: Any, batch: dict[str, Any], numbers: dict[str, Any], key: "jax.Array | None"
     ) -> tuple["jax.Array", "jax.Array", Any]:
-        """Loss `[B]`, weight `[B]` and the updated collections of a training batch."""
+        """Loss `[B]`, weight `[B]` and the updated collections of a batch; no dropout without a key."""
         logits, collections = self.module.apply(
             {"params": params, **collections}, batch, numbers["dropout"], key, mutable=list(collections)
         )

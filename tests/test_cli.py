@@ -4,11 +4,13 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from jaxtag.cli import main
+from jaxtag.cli import VERBS, main
+from jaxtag.data.posts import FORMAT
 from jaxtag.data.text import Cleaning
 from jaxtag.files import fingerprint, read_json, write_json
 from tests import toy
@@ -50,10 +52,24 @@ def call(*arguments: object) -> int:
     return 0
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "recommend", "systems", "report", "quickstart"])
-def test_help_has_examples(verb: str, capsys: pytest.CaptureFixture) -> None:
-    assert call(verb, "--help") == 0
-    assert f"examples:\n  jaxtag {verb}" in capsys.readouterr().out
+@pytest.mark.parametrize("module", VERBS, ids=lambda m: m.__name__.rpartition(".")[2])
+def test_help_has_examples(module: ModuleType, capsys: pytest.CaptureFixture) -> None:
+    words = module.__name__.rpartition(".")[2].split("_")
+    assert call(*words, "--help") == 0
+    said = capsys.readouterr().out
+    assert "examples:\n  jaxtag" in said and f"\n  jaxtag {' '.join(words)}" in said
+    assert module.SUMMARY.split(":")[0] in " ".join(said.split())
+
+
+def test_plan_is_one_document(trained: tuple[Path, Path], capsys: pytest.CaptureFixture) -> None:
+    small = ("--size", "tiny", "--model.hidden", "16,8", "--training.batch", "16", "--devices", "1")
+    assert call("plan", "zsl/cnn", *small, "--words", "100", "--hashtags", "20", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["recipe"] == "zsl/cnn" and found["workload"]["hashtags"] == 20
+    assert found["devices"] == {"count": 1, "kind": "cpu", "simulated": False} and not found["collectives"]
+    assert call("plan", "zsl/cnn", *small, "--data", trained[0]) == 0
+    said = capsys.readouterr().out
+    assert "60 words, 12 hashtags, 160 training posts (split default" in said and "nothing was run" in said
 
 
 def test_json_is_one_document(trained: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -160,6 +176,15 @@ MISTAKES = [
     (("recommend", "RUN", "text", "--candidates-file", "nowhere.txt"), "candidates file nowhere.txt cannot be read"),
     (("data", "show", "nowhere"), "is not a dataset folder"),
     (("report", "nowhere", "--out", "R"), "nowhere"),
+    (("plan", "zsl/cnn", "--data", "DATA", "--words", "9"), "--words, --hashtags and --posts are the dataset's own"),
+    (("plan", "zsl/cnn", "--devices", "-2"), "--devices is -2; it must be 1 or more"),
+    (("bench", "steps"), "invalid choice: 'steps'"),
+    (("bench", "step", "zsl/cn"), "no recipe 'zsl/cn'; did you mean 'zsl/cnn'?"),
+    (("bench", "step", "zsl/cnn", "--against", "jax"), "--against is 'jax'; only torch is known"),
+    (
+        ("crossvalidate", "zsl/cnn", "--size", "tiny", "--data", "DATA", "--run", "R"),
+        "has no split 'cv-0', one of 5 folds; jaxtag-prep split --data",
+    ),
 ]
 
 
@@ -246,4 +271,4 @@ def test_a_dataset_of_another_format_is_refused(tmp_path: Path, capsys) -> None:
     write_json(data / "dataset.json", info | {"format": 99, "fingerprint": fingerprint(1)})
     capsys.readouterr()
     assert call("data", "show", data) == 2
-    assert "has dataset format 99, this jaxtag reads format 1" in capsys.readouterr().err
+    assert f"has dataset format 99, this jaxtag reads format {FORMAT}" in capsys.readouterr().err

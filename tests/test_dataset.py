@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,14 @@ def test_word_ids_of_a_split(folder: Path) -> None:
     assert few.max() == 4 and (few[split.words[3:]] == 1).all()
 
 
+def test_hashtags_that_a_split_names(folder: Path) -> None:
+    """Those trained on first, in their order; then the other candidates, in theirs."""
+    split = open_dataset(folder).split()
+    some = replace(split, hashtags=np.array([7, 2], np.int32), candidates=np.array([9, 2, 0], np.int32))
+    assert some.named.tolist() == [7, 2, 9, 0] and some.named.dtype == np.int32
+    assert split.named.tolist() == split.hashtags.tolist()
+
+
 @pytest.mark.parametrize(
     "name", ["columns/tokens.values.npy", "columns/time.npy", "vocabulary/words.txt", "text/bytes.npy"]
 )
@@ -85,6 +94,10 @@ def test_what_a_dataset_lacks(folder: Path) -> None:
         dataset.split("other")
     with pytest.raises(JaxtagError, match="no part 'tset' in a split; did you mean 'test'"):
         dataset.split().part("tset")
+    with pytest.raises(JaxtagError, match="no word vectors 'inductive' .*--split default --setting inductive"):
+        dataset.split().hashtag_vectors("inductive")
+    with pytest.raises(JaxtagError, match="has no topics; jaxtag-prep topics --data .* --split default"):
+        dataset.split().topics()
 
 
 def test_splits_that_do_not_fit(folder: Path) -> None:

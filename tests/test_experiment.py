@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,24 @@ def test_overrides_are_read_as_the_fields_type() -> None:
         ("zsl/cnn", "tiny", {"evaluation.metric": "f1@7"}, "no metric 'f1@7' at cut-offs 1, 2, 3, 4, 5"),
         ("zsl/cnn", "tiny", {"parallel.fsdp": "-1"}, "only one may be -1"),
         ("zsl/cnn", "tiny", {"training.seed": str(2**32)}, "must be below"),
+        ("zsl/cnn", "tiny", {"training.optimizer": "adamw"}, "did you mean 'adam'?"),
+        ("zsl/cnn", "tiny", {"training.epochs": "inf"}, "training.epochs is inf"),
+        (
+            "zsl/cnn",
+            "tiny",
+            {"training.accumulate": "3"},
+            "training.batch is 128, which training.accumulate 3 does not",
+        ),
+        ("zsl/cnn", "tiny", {"training.accumulate": "0"}, "training.accumulate is 0; it must be above 0"),
+        ("zsl/cnn", "tiny", {"training.rows": "-1"}, "training.rows is -1; it must be 0 or more"),
+        ("zsl/cnn", "tiny", {"training.rows": "9"}, "training.rows is 9, but adam moves every row"),
+        ("zsl/cnn", "tiny", {"training.rows": "9", "training.optimizer": "bert_adam"}, "but bert_adam moves every row"),
+        ("zsl/cnn", "tiny", {"training.optimizer": "lazy_adam"}, "lazy_adam needs training.rows, which is 0"),
+        ("zsl/cnn", "tiny", {"training.schedule": "noam"}, "noam needs training.warmup, which is 0"),
+        ("zsl/cnn", "tiny", {"training.warmup": "-2"}, "training.warmup is -2.0; it must be 0 or more"),
+        ("zsl/cnn", "tiny", {"training.plateau_factor": "1"}, "training.plateau_factor is 1.0; it must be at least 0"),
+        ("zsl/cnn", "tiny", {"training.plateau_patience": "0"}, "training.plateau_patience is 0; it must be above 0"),
+        ("zsl/cnn", "tiny", {"training.schedule": "plateau"}, "training.patience is 5, training.plateau_patience 5"),
         ("nowhere.py:mine", "tiny", {}, "no recipe file nowhere.py"),
     ],
 )
@@ -55,6 +75,22 @@ def test_mistakes_are_named(recipe: str, size: str, overrides: dict, said: str) 
     with pytest.raises(JaxtagError) as caught:
         r.resolve(recipe, size, overrides)
     assert said in str(caught.value)
+
+
+def test_an_experiment_from_before_a_field_was_there_has_its_default() -> None:
+    experiment = r.resolve("zsl/cnn", "tiny")
+    old = e.to_json(experiment)
+    for name in ("optimizer", "schedule", "warmup", "rows", "accumulate", "precision", "tensorboard"):
+        del old["training"][name]
+    assert r.from_json(old) == experiment
+
+
+def test_an_experiment_has_at_most_60_fields_beside_its_models() -> None:
+    names = [name for name in e.fields_of(r.resolve("zsl/cnn")) if not name.startswith("model.")]
+    assert len(names) <= 60
+    for part in (e.Data, e.Training, e.Evaluation, e.Parallel):
+        for field in dataclasses.fields(part):
+            assert re.search(rf"\b{field.name}\b[^\n]*:", part.__doc__ or ""), field.name
 
 
 def test_a_recipe_may_be_the_users_own_file(tmp_path: Path) -> None:

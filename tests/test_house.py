@@ -27,8 +27,9 @@ ORDER = (
     ("systems",),
     ("ranking", "recipes"),
     ("training", "evaluation", "runs"),
-    ("search", "recommend", "report", "plan", "bench"),
+    ("search", "recommend", "report", "plan", "bench", "crossvalidate"),
     ("reproduce", "quickstart"),
+    ("verbs",),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -1,5 +1,8 @@
 """Layers against transcriptions of their equations, and against padding."""
 
+from functools import partial
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +12,9 @@ from jaxtag.layers.attention import AdditiveAttention, masked_softmax
 from jaxtag.layers.convolution import ConvolutionBank
 from jaxtag.layers.dropout import dropout
 from jaxtag.layers.embedding import SoftmaxHead, WordTable
-from jaxtag.layers.recurrent import GRU
-from jaxtag.models import cnn, rnn_attention
+from jaxtag.layers.pooling import pool, pooled_width
+from jaxtag.layers.recurrent import GRU, LSTM
+from jaxtag.layers.transformer import AttentionBlock, TransformerLayer, TransformerStack, sinusoids
 from jaxtag.parallel.mesh import unbox
 
 KEY = jax.random.key(0)
@@ -56,6 +60,70 @@ def test_gru_matches_its_equations(reset: str, activation: str) -> None:
             h = (1 - z) * h + z * phi(x[i, s] @ w["w_h"] + w["b_h"] + inner)
             np.testing.assert_allclose(states[i, s], h, atol=1e-5)
         np.testing.assert_allclose(last[i], h, atol=1e-5)
+
+
+def test_lstm_matches_its_equations() -> None:
+    b, t, e, d = 3, 6, 5, 4
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(b, t, e)).astype(np.float32)
+    lengths = np.array([6, 2, 0])
+    mask = np.arange(t) < lengths[:, None]
+    layer = LSTM(d)
+    start = unbox(layer.init(KEY, jnp.asarray(x), jnp.asarray(mask)))
+    for gate in "ifog":
+        np.testing.assert_array_equal(start["params"][f"b_{gate}"], 1.0 if gate == "f" else 0.0)
+    p = randomised(start)
+    states, last = layer.apply(p, jnp.asarray(x), jnp.asarray(mask))
+    w = {k: np.asarray(v, np.float64) for k, v in p["params"].items()}
+    sigmoid = lambda v: 1 / (1 + np.exp(-v))  # noqa: E731
+    for n in range(b):
+        h = c = np.zeros(d)
+        for s in range(lengths[n]):
+            i, f, o, g = (x[n, s] @ w[f"w_{k}"] + h @ w[f"u_{k}"] + w[f"b_{k}"] for k in "ifog")
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+            np.testing.assert_allclose(states[n, s], h, atol=1e-5)
+        np.testing.assert_allclose(last[n], h, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [GRU(4), GRU(4, reset="after"), LSTM(4)], ids=["before", "after", "lstm"])
+def test_backwards_is_forwards_over_the_reversed_words(layer: nn.Module) -> None:
+    x = jnp.asarray(np.random.default_rng(6).normal(size=(2, 5, 3)), jnp.float32)
+    mask = jnp.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+    p = randomised(layer.init(KEY, x, mask))
+    states, last = layer.clone(reverse=True).apply(p, x, mask)
+    for i, n in enumerate((3, 5)):
+        alone, end = layer.apply(p, x[i : i + 1, :n][:, ::-1], jnp.ones((1, n), bool))
+        np.testing.assert_allclose(states[i, :n], alone[0, ::-1], atol=1e-6)
+        np.testing.assert_allclose(last[i], end[0], atol=1e-6)
+
+
+def plain_gru(p: dict, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """GRU-v1 as a plain loop, differentiated as it stands."""
+    h, states = jnp.zeros((len(x), p["b_z"].size)), []
+    for t in range(x.shape[1]):
+        z, r = (nn.sigmoid(x[:, t] @ p[f"w_{g}"] + h @ p[f"u_{g}"] + p[f"b_{g}"]) for g in "zr")
+        new = jnp.tanh(x[:, t] @ p["w_h"] + (r * h) @ p["u_h"] + p["b_h"])
+        h = jnp.where(mask[:, t, None], (1 - z) * h + z * new, h)
+        states.append(h)
+    return jnp.stack(states, 1), h
+
+
+def test_the_scan_has_the_derivative_of_a_plain_loop() -> None:
+    rng = np.random.default_rng(7)
+    x = jnp.asarray(rng.normal(size=(3, 6, 5)), jnp.float32)
+    mask = jnp.arange(6) < jnp.array([[6], [2], [0]])
+    pull, end = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((3, 6, 4), (3, 4)))
+    p = randomised(GRU(4).init(KEY, x, mask))["params"]
+
+    def total(layer, p: dict, x: jax.Array) -> jax.Array:
+        states, last = layer(p, x, mask)
+        return (states * pull).sum() + (last * end).sum()
+
+    ours = jax.grad(partial(total, lambda p, *a: GRU(4).apply({"params": p}, *a)), (0, 1))(p, x)
+    plain = jax.grad(partial(total, plain_gru), (0, 1))(p, x)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(plain)):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["softmax", "sigmoid"])
@@ -123,22 +191,73 @@ def test_query_times_table_is_the_head() -> None:
     np.testing.assert_allclose(scores, head.apply(p, features)[:, labels], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("model", "count"), [(cnn, 446_674), (rnn_attention, 4_711_474)])
-def test_parameter_counts_without_the_word_table(model, count: int) -> None:
-    module = model.Model(model.Settings(), words=10, hashtags=50)
-    shapes = jax.eval_shape(lambda: module.init(KEY, {"tokens": jnp.ones((1, 8), jnp.int32)}, 0.0, None))
-    sizes = [x.size for x in jax.tree.leaves(unbox(shapes))]
-    assert sum(sizes) - 10 * 150 == count
+def test_attention_with_a_query_and_a_single_scalar() -> None:
+    rng = np.random.default_rng(8)
+    states, query = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((2, 4, 3), (2, 5)))
+    mask = jnp.array([[1, 1, 0, 0], [1, 1, 1, 1]], bool)
+    layer = AdditiveAttention(6)
+    p = randomised(layer.init(KEY, states, mask, query))
+    q = p["params"]
+    inner = states @ q["hidden"]["kernel"] + q["hidden"]["bias"] + (query @ q["query"])[:, None]
+    expected = masked_softmax((jnp.tanh(inner) @ q["v"])[..., 0], mask)
+    np.testing.assert_allclose(layer.apply(p, states, mask, query)[1], expected, rtol=1e-5)
+    layer = AdditiveAttention(0, score="tanh_scalar")
+    p = randomised(layer.init(KEY, states, mask))
+    expected = masked_softmax(jnp.tanh((states @ p["params"]["v"])[..., 0] + p["params"]["bias"]), mask)
+    np.testing.assert_allclose(layer.apply(p, states, mask)[1], expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("model", [cnn, rnn_attention])
-def test_padding_changes_nothing(model) -> None:
-    settings = model.Settings(embedding=8, **({"hidden": (16, 8), "filters": 4} if model is cnn else {"width": 8}))
-    module = model.Model(settings, words=30, hashtags=5)
-    tokens = np.zeros((4, 8), np.int32)
-    for row, n in zip(tokens, (8, 3, 1, 0)):
-        row[:n] = np.arange(2, 2 + n)
-    p = randomised(module.init(KEY, {"tokens": jnp.asarray(tokens)}, 0.0, None))
-    plain = module.apply(p, {"tokens": jnp.asarray(tokens)}, 0.0, None)
-    padded = module.apply(p, {"tokens": jnp.pad(jnp.asarray(tokens), ((0, 0), (0, 8)))}, 0.0, None)
-    np.testing.assert_allclose(plain, padded, rtol=1e-5, atol=1e-6)
+def test_pools_see_the_real_words_alone() -> None:
+    states = jnp.asarray(np.random.default_rng(9).normal(size=(3, 4, 2)) - 3, jnp.float32)
+    mask = jnp.arange(4) < jnp.array([[3], [1], [0]])
+    wide = jnp.pad(states, ((0, 0), (0, 5), (0, 0)), constant_values=9), jnp.pad(mask, ((0, 0), (0, 5)))
+    expected = {"mean": states[0, :3].mean(0), "max": states[0, :3].max(0), "first": states[0, 0]}
+    for how in ("mean", "max", "first", "flatten"):
+        found = pool(states, mask, how, 3)
+        assert found.shape == (3, pooled_width(how, 2, 3))
+        np.testing.assert_array_equal(found, pool(*wide, how, 3))
+        np.testing.assert_allclose(found[0], expected.get(how, states[0, :3].ravel()), rtol=1e-6)
+        np.testing.assert_array_equal(found[2], 0)
+    np.testing.assert_array_equal(pool(states, mask, "flatten", 3)[1], [*states[1, 0], 0, 0, 0, 0])
+    np.testing.assert_array_equal(pool(states, mask, "flatten", 6)[0, 6:], 0)
+
+
+def test_positions_are_sines_and_cosines() -> None:
+    found = sinusoids(50, 16)
+    for t in (0, 1, 49):
+        for i in range(8):
+            angle = t / 10000 ** (2 * i / 16)
+            np.testing.assert_allclose(found[t, 2 * i : 2 * i + 2], [np.sin(angle), np.cos(angle)], atol=1e-6)
+
+
+def test_scanned_layers_are_the_layers_one_after_the_other_and_remat_changes_nothing() -> None:
+    x = jnp.asarray(np.random.default_rng(10).normal(size=(2, 5, 8)), jnp.float32)
+    mask = jnp.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+    stack = TransformerStack(3, 8, 2, 16)
+    p = unbox(stack.init(KEY, x, mask, 0.0, None))["params"]
+    first = jax.tree.leaves(p)[0]
+    assert len(first) == 3 and not np.array_equal(p["layers"]["feed_forward"]["wide"]["kernel"][0], first[0])
+    expected = x
+    for i in range(3):
+        one = {"params": jax.tree.map(lambda v, i=i: v[i], p["layers"])}
+        expected = TransformerLayer(8, 2, 16).apply(one, expected, mask, 0.0, None)
+    np.testing.assert_allclose(stack.apply({"params": p}, x, mask, 0.0, None), expected, atol=1e-5)
+
+    def total(stack: nn.Module, p: dict) -> jax.Array:
+        return (stack.apply({"params": p}, x, mask, 0.3, KEY) ** 3).sum()
+
+    kept, again = (jax.value_and_grad(partial(total, s))(p) for s in (stack, stack.clone(remat=True)))
+    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(again)):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    assert not np.isclose(kept[0], (expected**3).sum())  # dropout has been at work
+
+
+def test_attention_between_sequences_reads_the_other_one_where_it_is_real() -> None:
+    rng = np.random.default_rng(11)
+    x, context = (jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((2, 3, 8), (2, 5, 6)))
+    mask = jnp.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
+    block = AttentionBlock(8, 2)
+    p = randomised(block.init(KEY, x, context, mask, 0.0, None))
+    found = block.apply(p, x, context, mask, 0.0, None)
+    np.testing.assert_allclose(found[:1], block.apply(p, x[:1], context[:1, :3], mask[:1, :3], 0.0, None), atol=1e-5)
+    assert not np.allclose(found[:1], block.apply(p, x[:1], context[:1, :2], mask[:1, :2], 0.0, None), atol=1e-3)

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtag.training.objectives import pairs, single
+from jaxtag.training.objectives import OBJECTIVES, pairs, single
 
 
 def brute_force(logits: np.ndarray, labels: np.ndarray, allowed: np.ndarray, smoothing: float) -> tuple:
@@ -42,3 +42,14 @@ def test_hashtags_that_are_not_allowed_get_no_gradient() -> None:
     assert np.isfinite(gradient).all()
     assert gradient[0, 2] == 0
     np.testing.assert_allclose(gradient.sum(), 0, atol=1e-6)
+
+
+def test_none_of_these_couples_posts() -> None:
+    """A post's loss is the same alone and in a batch: such objectives may be divided."""
+    rng = np.random.default_rng(2)
+    logits, labels = jnp.asarray(rng.normal(size=(6, 5)), jnp.float32), jnp.asarray(rng.integers(-1, 5, (6, 2)))
+    for objective in OBJECTIVES.values():
+        whole = objective(logits, labels, jnp.ones(5, bool), jnp.float32(0.1))
+        alone = [objective(logits[i : i + 1], labels[i : i + 1], jnp.ones(5, bool), jnp.float32(0.1)) for i in range(6)]
+        same = np.allclose(whole, np.concatenate(alone, axis=1), rtol=1e-6)
+        assert same != objective.couples

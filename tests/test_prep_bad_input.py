@@ -20,7 +20,7 @@ from tests.prep import arguments, posts, source
 @pytest.mark.parametrize(
     ("rows", "more", "message"),
     [
-        ([{"text": "a b", "lang": "x"}], (), "after step 'in english' (1 before it); languages met: x 1; check --lang"),
+        ([{"text": "a b", "lang": "x"}], (), "after step 'in English' (1 before it); languages met: x 1; check --lang"),
         ([{"text": "a", "kind": "R"}], (), "after step 'not reposts' (1 before it); check --repost"),
         ([{"text": "one two three four", "lang": "English"}], (), "after step 'with a hashtag' (1 before it)"),
         ([{"text": "#a b", "lang": "English"}], (), "after step 'at least 4 words' (1 before it); lower --min-words"),

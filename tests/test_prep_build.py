@@ -1,13 +1,12 @@
 """Making dataset folders: the funnel, repeats, resumption, refusals, bad rows, and what the folder says."""
 
 import os
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from jaxtag_prep import build, records, workers
+from jaxtag_prep import build, records, tables, workers
 from jaxtag_prep.cli import main
 
 from jaxtag.data.dataset import open_dataset
@@ -34,7 +33,7 @@ def test_funnel_is_brute_force(made: tuple[Path, Path]) -> None:
         cleaned = cleaner(row["text"])
         distinct.setdefault(cleaned.shown, cleaned)
     assert [(step["step"], step["posts"]) for step in dataset.info["funnel"]] == [
-        ("rows read", 300), ("readable rows", 300), ("not reposts", len(original)), ("in english", len(english)),
+        ("rows read", 300), ("readable rows", 300), ("not reposts", len(original)), ("in English", len(english)),
         ("duplicates removed", len(distinct)),
     ]  # fmt: skip
     tagged = [c for c in distinct.values() if c.hashtags]
@@ -74,9 +73,18 @@ def test_folder_says_what_it_is(made: tuple[Path, Path]) -> None:
     assert (made[1] / "vocabulary" / "authors.txt").read_text().startswith("<unknown>\t0\n")
 
 
-def test_two_runs_and_two_processes_are_byte_identical(made: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_runs_and_two_processes_are_byte_identical(
+    made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(arguments(made[0], tmp_path / "again")) == 0
     assert tree(tmp_path / "again") == tree(made[1])
+    pools = []
+    monkeypatch.setattr(
+        workers, "ProcessPoolExecutor", lambda *given: pools.append(given) or ProcessPoolExecutor(*given)
+    )
+    monkeypatch.setattr(tables, "ROWS", 30)  # ten chunks: enough for two processes
+    assert main(arguments(made[0], tmp_path / "two", "--workers", "2")) == 0
+    assert len(pools) == 1 and tree(tmp_path / "two") == tree(made[1])
 
 
 def test_records_alone_rebuild_the_columns(made: tuple[Path, Path], tmp_path: Path) -> None:
@@ -87,52 +95,6 @@ def test_records_alone_rebuild_the_columns(made: tuple[Path, Path], tmp_path: Pa
             (tmp_path / name).write_bytes(data)
     build.repack(tmp_path)
     assert tree(tmp_path) == {name: data for name, data in expected.items() if not name.startswith("splits/")}
-
-
-KILLED = """
-import os, sys
-from pathlib import Path
-from jaxtag_prep import build, pack, records, splits
-from jaxtag_prep.cli import main
-
-def die(*arguments, **named):
-    os._exit(9)
-
-def after(function, count=1):
-    left = [count]
-    def wrapped(*arguments, **named):
-        result = function(*arguments, **named)
-        left[0] -= 1
-        if not left[0]:
-            os._exit(9)
-        return result
-    return wrapped
-
-import jaxtag.files
-points = [
-    (records, "write_metadata", die),                        # records written, not renamed
-    (build, "_records", after(build._records)),              # records whole, no columns
-    (pack, "_write_text", die),                              # some column folders whole
-    (build, "write_json", after(build.write_json)),          # dataset.json there, no split
-    (splits, "write_json", die),                             # a split half written
-]
-for module, name, patch in points:
-    if os.fork() == 0:
-        setattr(module, name, patch)
-        main(sys.argv[1:])
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.wait()[1]) == 9, name
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_killed_anywhere_and_run_again_ends_with_the_same_bytes(made: tuple[Path, Path], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, *arguments(made[0], tmp_path / "out")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert tree(tmp_path / "out") == tree(made[1])
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(p.name for p in made[1].iterdir())
 
 
 def test_finished_stages_are_not_done_again(made: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +186,7 @@ def test_real_posts(shared_data: Path, tmp_path: Path) -> None:
     language, kind = table["language"].to_pylist(), table["post_type"].to_pylist()
     kept = sum(a == "English" and b != "R" for a, b in zip(language, kind))
     funnel = {step["step"]: step["posts"] for step in dataset.info["funnel"]}
-    assert funnel["in english"] + dataset.info["rejected"] - kept in (0, dataset.info["rejected"])
+    assert funnel["in English"] + dataset.info["rejected"] - kept in (0, dataset.info["rejected"])
     rows = np.random.default_rng(0).integers(0, dataset.rows, 300)
     cleaner = Cleaner(Cleaning.from_json(dataset.info["settings"]["cleaning"]))
     for row, text in zip(rows, dataset.text(rows)):

@@ -8,8 +8,20 @@ from pathlib import Path
 import pytest
 from jaxtag_prep import cli
 
-VERBS = ("posts", "simulate", "split", "vectors")
-HEAVY = ("jax", "tensorflow_datasets", "gensim", "nltk", "pyarrow", "numpy", "matplotlib", "tqdm")
+VERBS = ("posts", "twitter", "simulate", "pack", "split", "vectors", "topics", "wordpieces")
+HEAVY = (
+    "jax",
+    "tensorflow_datasets",
+    "gensim",
+    "nltk",
+    "pyarrow",
+    "numpy",
+    "matplotlib",
+    "tqdm",
+    "tokenizers",
+    "symspellpy",
+    "scipy",
+)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -54,6 +66,9 @@ def test_every_verb_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) 
         ("split --data OUT --name x", "is not a dataset folder"),
         ("vectors --data OUT --dim 0", "--dim 0 is below 1"),
         ("vectors --data OUT --setting both", "invalid choice: 'both'"),
+        ("vectors --data OUT --max-bad 0.1", "--max-bad needs --file"),
+        ("topics --data OUT --topics 1", "--topics 1 is below 2"),
+        ("wordpieces --data OUT --size 9", "--size 9 is below 100"),
     ],
 )
 def test_mistakes_are_one_line(command: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +109,7 @@ def test_json_is_one_document(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert cli.main(["split", "--data", out, "--name", "b", "--seed", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["seed"] == 2
     assert cli.main(["split", "--data", out, "--name", "c", "--seed", "2"]) == 0
-    assert "seed: 2" in capsys.readouterr().out
+    assert "; seed 2\n" in capsys.readouterr().out
 
 
 def test_a_mapped_column_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

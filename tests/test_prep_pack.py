@@ -1,4 +1,4 @@
-"""Packing against brute force: order, duplicates, counts, histories, and the records that it reads."""
+"""Packing against brute force: order, counts, histories, and the records that it reads."""
 
 import subprocess
 import sys
@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jaxtag_prep import flat as flats
 from jaxtag_prep import pack, records
-from jaxtag_prep.records import Encoder, Record
+from jaxtag_prep.encoding import Encoded, Encoder
+from jaxtag_prep.flat import flatten
+from jaxtag_prep.records import KEPT, Record
 from jaxtag_prep.source import Post
 
 from jaxtag.data.columns import Ragged, ragged
@@ -28,7 +31,7 @@ POSTS = st.lists(
     st.builds(
         record,
         ordinal=st.just(0),
-        words=st.lists(st.sampled_from("abcd"), max_size=3).map(" ".join),
+        words=st.lists(st.sampled_from("abcd!"), max_size=3).map(" ".join),
         hashtags=st.lists(st.sampled_from("xyz"), max_size=3, unique=True).map(" ".join),
         author=st.sampled_from(["", "ann", "bob", "cy"]),
         time=st.integers(0, 4),
@@ -48,15 +51,13 @@ def test_packed_is_brute_force(posts: list[Record], random: object) -> None:
     order = list(range(len(posts)))
     random.shuffle(order)  # type: ignore[attr-defined]
     shuffled = numbered(posts, order)
-    stop = {"a"}
-    packed = pack.pack(pack.flatten([shuffled[:7], shuffled[7:]]), stop, 3, ("author", "time"))
+    flat = flatten([shuffled[:7], shuffled[7:]])
+    left = np.array([random.random() < 0.8 for _ in posts])  # type: ignore[attr-defined]
+    cleaning = Cleaning(stop_words=("a",), special_characters=False)
+    packed = pack.pack(flat, left, cleaning, 3, ("author", "time"))
 
-    kept, seen = [], set()
-    for post in numbered(posts, list(range(len(posts)))):
-        if not post.words or post.words not in seen:
-            kept.append(post)
-        seen.add(post.words)
-    said = [[w for w in p.words.decode().split() if w not in stop] for p in kept]
+    kept = [post for post, stays in zip(numbered(posts, list(range(len(posts)))), left) if stays]
+    said = [[w for w in p.words.decode().split() if w not in ("a", "!")] for p in kept]
     tags = [[t.decode() for t in p.hashtags] for p in kept]
 
     def counted(lists: list[list[str]]) -> list[tuple[str, int]]:
@@ -94,22 +95,18 @@ def test_history_by_hand() -> None:
 
 
 def test_columns_that_the_source_lacks() -> None:
-    flat = pack.flatten([[record(0, "a"), record(1, "b")]])
-    assert set(pack.pack(flat, (), 5, ()).columns) == {"ordinal", "tokens", "hashtags"}
-    assert set(pack.pack(flat, (), 5, ("author",)).columns) == {"ordinal", "tokens", "hashtags", "author"}
-    assert "history" not in pack.pack(flat, (), 5, ("time", "image")).columns
+    flat, both = flatten([[record(0, "a"), record(1, "b")]]), np.ones(2, bool)
+    assert set(pack.pack(flat, both, Cleaning(), 5, ()).columns) == {"ordinal", "tokens", "hashtags"}
+    assert set(pack.pack(flat, both, Cleaning(), 5, ("author",)).columns) == {"ordinal", "tokens", "hashtags", "author"}
+    assert "history" not in pack.pack(flat, both, Cleaning(), 5, ("time", "image")).columns
 
 
 def test_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pack, "_ROWS", 2)
+    monkeypatch.setattr(flats, "_ROWS", 2)
     lists = [[1, 2], [], [3], [4, 5, 6]]
     rows = [3, 0, 1, 3, 2]
-    found = pack.take(ragged(lists), np.array(rows))
+    found = flats.take(ragged(lists), np.array(rows))
     assert [found[i].tolist() for i in range(5)] == [lists[r] for r in rows]
-
-
-def test_distinct_keeps_the_first_and_all_empty() -> None:
-    assert pack.distinct(np.array([5, 0, 5, 7, 0, 7])).tolist() == [0, 1, 3, 4]
 
 
 TEXT = "Caf\xe9 #One, it's @you https://t.co/x #two #one"
@@ -118,14 +115,14 @@ TEXT = "Caf\xe9 #One, it's @you https://t.co/x #two #one"
 @pytest.mark.parametrize(("counted", "length"), [("source", 7), ("cleaned", 3)])
 def test_record_of_a_post(counted: str, length: int) -> None:
     post = Post(3, "9", "ann", 60, "en", TEXT, None, -1)
-    found = Encoder(Cleaning(stop_words=("it's",)), counted).record(post, Cleaner())
+    found = Encoder(Cleaning(stop_words=("it's",)), counted).record(post, Cleaner(), Encoded([]))
     assert found.words == "caf\xe9 , it's user".encode() and found.length == length
-    assert found.hashtags == [b"one", b"two"] and found.text == TEXT.encode()
+    assert found.hashtags == [b"one", b"two"] and found.text == TEXT.encode() and found.verdict == KEPT
 
 
 def test_given_hashtags_come_first() -> None:
     post = Post(0, "", "", 0, "", "hi #two #three", ("#One", "world cup", "three", "!"), -1)
-    found = Encoder(Cleaning(), "cleaned").record(post, Cleaner())
+    found = Encoder(Cleaning(), "cleaned").record(post, Cleaner(), Encoded([]))
     assert found.hashtags == [b"one", b"worldcup", b"three", b"two"]
 
 
@@ -172,5 +169,5 @@ def test_damaged_records(tmp_path: Path) -> None:
 
 
 def test_ragged_values_stay_flat() -> None:
-    flat = pack.flatten([[record(i, "a b") for i in range(4)]])
+    flat = flatten([[record(i, "a b") for i in range(4)]])
     assert isinstance(flat.words, Ragged) and flat.words.values.dtype == np.int32 and len(flat.words.values) == 8

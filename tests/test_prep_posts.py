@@ -4,6 +4,8 @@ import contextlib
 import datetime as dt
 import gzip
 import json
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +17,7 @@ from jaxtag_prep import tables, times
 from jaxtag_prep.posts import Mapping, read
 from jaxtag_prep.source import Chunk, Post
 
+from jaxtag.data.text import normal_hashtag
 from jaxtag.errors import JaxtagError
 
 NOON = 1507924680  # 2017-10-13 19:58 UTC
@@ -31,9 +34,7 @@ def everything(paths: list[Path] | Path, mapping: Mapping = TEXT) -> Chunk:
         whole.posts += chunk.posts
         whole.bad += chunk.bad
         whole.read += chunk.read
-        whole.reposts += chunk.reposts
-        whole.foreign += chunk.foreign
-        whole.languages.update(chunk.languages)
+        whole.notes.update(chunk.notes)
     return whole
 
 
@@ -96,17 +97,26 @@ def as_csv(rows: list[dict[str, str]], delimiter: str = ",") -> str:
     return "\r\n".join(delimiter.join(line) for line in [list(rows[0]), *quoted]) + "\r\n"
 
 
-@pytest.mark.parametrize("kind", ["csv", "csv.gz", "tsv", "jsonl", "jsonl.gz", "ndjson", "parquet", "bom.csv"])
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "xz": lzma.compress,
+    "zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
+KINDS = ["csv", "csv.gz", "csv.xz", "csv.zst", "tsv", "tsv.zst", "jsonl", "jsonl.gz", "jsonl.xz", "jsonl.zst", "ndjson",
+         "parquet", "bom.csv", "json", "array.json", "array.json.zst"]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_formats_agree(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"posts.{kind}"
     if kind == "parquet":
         pq.write_table(pa.Table.from_pylist(ROWS), path)
     else:
-        text = as_csv(ROWS, "\t" if kind == "tsv" else ",")
+        text = as_csv(ROWS, "\t" if "tsv" in kind else ",")
         if "json" in kind:
-            text = "".join(json.dumps(row) + "\n" for row in ROWS)
+            text = json.dumps(ROWS) if "array" in kind else "".join(json.dumps(row) + "\n" for row in ROWS)
         data = (b"\xef\xbb\xbf" if kind == "bom.csv" else b"") + text.encode()
-        path.write_bytes(gzip.compress(data) if kind.endswith(".gz") else data)
+        path.write_bytes(PACKERS.get(kind.rpartition(".")[2], bytes)(data))
     found = everything(path, MAPPING)
     assert found.posts == POSTS and found.bad == [] and found.read == 3 and found.done == 1
 
@@ -132,19 +142,17 @@ def test_several_files_count_on(tmp_path: Path) -> None:
     assert [(p.ordinal, p.text) for p in everything(paths).posts] == [(0, "one"), (1, "two"), (2, "three")]
 
 
-@pytest.mark.parametrize(("value", "gone"), [("R", {1}), ("", {1, 3, 4})])
-def test_reposts(tmp_path: Path, value: str, gone: set[int]) -> None:
+@pytest.mark.parametrize(("value", "marked"), [("R", {1}), ("", {1, 3, 4})])
+def test_reposts_are_marked(tmp_path: Path, value: str, marked: set[int]) -> None:
     path = file(tmp_path, "a.csv", "text,type\na,\nb,R\nc,0\nd,true\ne,Q\nf,False\n")
     found = everything(path, Mapping("text", repost="type", repost_value=value))
-    assert {p.ordinal for p in found.posts} == {0, 1, 2, 3, 4, 5} - gone and found.reposts == len(gone)
+    assert [p.ordinal for p in found.posts] == [*range(6)] and {p.ordinal for p in found.posts if p.repost} == marked
 
 
-def test_languages(tmp_path: Path) -> None:
-    path = file(tmp_path, "a.csv", "text,lang\na,en\nb,EN-gb\nc,de\nd,\ne,english\n")
-    found = everything(path, Mapping("text", language="lang", languages=("en",)))
-    assert [p.text for p in found.posts] == ["a", "b"] and found.foreign == 3 and found.languages["de"] == 1
-    with pytest.raises(JaxtagError, match="--language-is any"):
-        everything(path, Mapping("text", languages=("en",)))
+def test_languages_are_as_the_source_says(tmp_path: Path) -> None:
+    path = file(tmp_path, "a.csv", "text,lang\na,en\nb, EN-gb\nc,\n")
+    found = everything(path, Mapping("text", language="lang"))
+    assert [p.language for p in found.posts] == ["en", "EN-gb", ""]
 
 
 @pytest.mark.parametrize(
@@ -162,6 +170,79 @@ def test_given_hashtags(tmp_path: Path, cell: str, hashtags: tuple[str, ...]) ->
     assert everything(path, Mapping("text", hashtags="tags")).posts[0].hashtags == hashtags
 
 
+SUN, TOKYO, PEACE = "\u0441\u043e\u043b\u043d\u0446\u0435", "\u6771\u4eac", "\u05e9\u05dc\u05d5\u05dd"
+LONG = "\u00fc" * 300
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["#caf\u00e9", "caf\u00e9", SUN, "#" + TOKYO, PEACE, LONG, "#" + LONG],
+        f"caf\u00e9;{SUN}|#{TOKYO},{PEACE},{LONG}",
+        [{"text": "caf\u00e9"}, {"text": SUN}, TOKYO, "#" + PEACE, LONG, {}, None, ""],
+    ],
+)
+def test_given_hashtags_of_any_script(tmp_path: Path, given: object) -> None:
+    path = file(tmp_path, "a.jsonl", json.dumps({"text": "t", "tags": given}) + "\n")
+    phrases = everything(path, Mapping("text", hashtags="tags")).posts[0].hashtags or ()
+    found = list(dict.fromkeys(filter(None, map(normal_hashtag, phrases))))
+    assert found[:4] == ["caf\u00e9", SUN, TOKYO, PEACE] and found[4:] in ([], [LONG])
+
+
+def test_ids_as_numbers_and_strings(tmp_path: Path) -> None:
+    rows = [{"text": "t", "id": i} for i in (1050118621198921728, "1050118621198921728", 2**63 - 1, None, 1.0)]
+    rows += [{"text": "t", "id": i} for i in (1.05e18, 10**30, [1])]
+    found = everything(file(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows))), Mapping("text", id="id"))
+    assert [p.id for p in found.posts] == ["1050118621198921728"] * 2 + [str(2**63 - 1), "", "1"]
+    assert reasons(found) == [(i, "an id that is a rounded number: keep ids as text") for i in (6, 7)] + [
+        (8, "a list where text belongs")
+    ]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_characters_that_mean_trouble_are_kept(tmp_path: Path, kind: str) -> None:
+    texts = ["zero \0 byte", "\u200fright \u202e to left", "\ufeffmark", "line\u2028separator", "\x1a\x7f"]
+    path = tmp_path / f"a.{kind}"
+    lines = [json.dumps({"text": t}) for t in texts] if kind == "jsonl" else ["text", *(f'"{t}"' for t in texts)]
+    path.write_text("\n".join(lines) + "\n", newline="")
+    found = everything(path)
+    assert [p.text for p in found.posts] == texts and found.bad == []
+
+
+def test_times_that_are_none_are_named(tmp_path: Path) -> None:
+    times_given = [NOON, None, "", "soon", -5, 10**40, "2150-01-01", [], str(NOON), "0001-01-01T00:00:00+23:59", True]
+    rows = [json.dumps({"text": f"t{i}", "when": when}) for i, when in enumerate(times_given)]
+    found = everything(file(tmp_path, "a.jsonl", "\n".join(rows)), Mapping("text", time="when"))
+    assert [p.text for p in found.posts] == ["t0", "t8"] and [b.place for b in found.bad] == [
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+        10,
+        11,
+    ]
+    assert all("time" in bad.reason for bad in found.bad)
+
+
+def test_two_encodings_in_one_file(tmp_path: Path) -> None:
+    rows = [f"caf\xe9 {i}" for i in range(6)]
+    for name, row in (("a.csv", "{}"), ("a.jsonl", '{{"text": "{}"}}')):
+        lines = [row.format(text).encode("cp1252" if i in (2, 4) else "utf-8") for i, text in enumerate(rows)]
+        head = [b"text"] if name == "a.csv" else []
+        found = everything(file(tmp_path, name, b"\n".join(head + lines)))
+        assert [p.text[-1] for p in found.posts] == ["0", "1", "3", "5"]
+        assert reasons(found) == [(i + len(head), "not utf-8") for i in (3, 5)]
+
+
+def test_a_truncated_archive_is_noted(tmp_path: Path) -> None:
+    data = gzip.compress(b'{"text": "a"}\n' * 5000)[:-20]
+    found = everything(file(tmp_path, "a.jsonl.gz", data))
+    assert found.notes == {"archives read only in part": 1} and len(found.bad) == 1
+
+
 def reasons(found: Chunk) -> list[tuple[int, str]]:
     return [(bad.place, bad.reason) for bad in found.bad]
 
@@ -169,7 +250,7 @@ def reasons(found: Chunk) -> list[tuple[int, str]]:
 def test_bad_json_lines(tmp_path: Path) -> None:
     lines = [
         '{"text": "good"}', '{"text": "cut', "[1]", '{"text": null}', '{"text": ["x"]}', '{"text": "\\ud800 lone"}',
-        '{"text": 5, "n": NaN}', "", "[" * 5000, '{"text": "' + "x" * tables.LONGEST + '"}', '{"text": "last"}',
+        '{"text": 5, "n": NaN}', "", "[" * 5000, '{"text": "' + "x" * (tables.LONGEST + 1) + '"}', '{"text": "last"}',
     ]  # fmt: skip
     found = everything(file(tmp_path, "a.jsonl", "\n".join(lines).encode() + b'\n{"text": "\xff"}\n'))
     assert [p.text for p in found.posts] == ["good", "\ufffd lone", "5", "last"]
@@ -221,10 +302,11 @@ def test_truncated_archive_keeps_good_rows(tmp_path: Path) -> None:
         ("a.txt", "x", "cannot tell what kind of table a.txt is"),
         ("a.csv", "txt,b\n1,2\n", r"no column 'text' \(it has: txt, b\); did you mean 'txt'"),
         ("a.jsonl", '{"texte": 1}\n', r"no column 'text' \(it has: texte\)"),
-        ("a.jsonl", '[{"text": "a"}]', "one object a line.*jq"),
+        ("a.jsonl", '[{"texte": "a"}]', r"no column 'text' \(it has: texte\)"),
         ("a.csv", "text\nh\xe9\n".encode("utf-16"), "line 1: not utf-8.*--encoding utf-16"),
         ("a.csv", "t\xe9xt,text\nx,y\n".encode("latin-1"), "line 1: not utf-8.*--encoding cp1252"),
-        ("a.csv.gz", "text\nx\n", "not a gzip file"),
+        ("a.csv.gz", "te\0xt\nx\n", r"is named .gz and is no such archive, nor text; unpack it first"),
+        ("a.csv", b"PK\x03\x04 and so on", "is a zip archive; unpack it first"),
         ("a.parquet", "PAR1 no", "not a readable Parquet file"),
     ],
 )

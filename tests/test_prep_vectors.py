@@ -4,16 +4,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from jaxtag_prep import word_vectors
+from jaxtag_prep import vector_training, word_vectors
 from jaxtag_prep.cli import main
-from jaxtag_prep.word_vectors import Training
+from jaxtag_prep.vector_training import Training
 
 from jaxtag.data.dataset import open_dataset
+from jaxtag.data.hashtags import WordTable, open_table
 from jaxtag.errors import JaxtagError
 
 SMALL = ("--dim", "8", "--epochs", "2", "--window", "3")
@@ -31,11 +33,11 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> list[list[list[str]]]:
     """What gensim is given, instead of training."""
     given: list[list[list[str]]] = []
 
-    def train(texts: object, training: Training, workers: int) -> dict[str, np.ndarray]:
+    def train(texts: object, training: Training, workers: int) -> WordTable:
         given.append([list(text) for text in texts])  # type: ignore[attr-defined]
-        return {"#" + open_words[0]: np.ones(training.dim)} if (open_words := given[-1][0]) else {}
+        return WordTable(("none such",), np.ones((1, training.dim), np.float32))
 
-    monkeypatch.setattr(word_vectors, "_train", train)
+    monkeypatch.setattr(word_vectors, "train", train)
     return given
 
 
@@ -60,15 +62,49 @@ def test_transductive_texts_are_all_with_hashtags(data: Path, texts: list[list[l
         assert [word for word in text if word[0] != "#"] == [dataset.words.entries[i] for i in tokens[row]]
 
 
+def test_inductive_texts_are_of_no_unseen_hashtag_but_in_training(data: Path, texts: list[list[list[str]]]) -> None:
+    """A post that has an unseen hashtag and is no example is left out too; a few-shot split's few are not."""
+    dataset = open_dataset(data)
+    split, hashtags, tokens = dataset.split(), dataset.column("hashtags"), dataset.column("tokens")
+    unseen = split.hashtags[:2]
+    info = {**split.info, "unseen": [dataset.hashtags.entries[unseen[0]]]}
+    shot = next(r for r in split.train.tolist() if unseen[0] in hashtags[r])
+    train = np.array([r for r in split.train if r == shot or not set(hashtags[r].tolist()) & set(unseen.tolist())])
+    made = replace(split, info=info, train=train, hashtags=split.hashtags[2:], candidates=split.candidates)
+    assert made.named.tolist() == [*split.hashtags[2:], *unseen]
+    held = {*split.validation.tolist(), *split.test.tolist()}
+    expected = [
+        r
+        for r in range(dataset.rows)
+        if r not in held and (r == shot or not set(hashtags[r].tolist()) & set(unseen.tolist()))
+    ]
+    rows = word_vectors.inductive_rows(dataset, made)
+    assert rows.tolist() == expected and len(expected) < dataset.rows - len(held) and shot in expected
+    assert [len(text) for text in vector_training.Tokens(dataset, rows)] == tokens.lengths(rows).tolist()
+
+
 @pytest.mark.parametrize("setting", ["inductive", "transductive"])
 def test_folder_of_vectors(data: Path, setting: Any) -> None:
     info = word_vectors.make(data, "", Training(setting, dim=4, epochs=1))
-    split = open_dataset(data).split()
-    folder = split.path / "vectors" / setting
-    more = {"hashtags.npy"} if setting == "transductive" else set()
-    assert {p.name for p in folder.iterdir()} == {"words.npy", "vectors.json"} | more
-    assert split.vectors(setting).shape == (len(split.words), 4) and split.vectors(setting).dtype == np.float32
+    dataset = open_dataset(data)
+    split = dataset.split()
+    folder = split.vectors_path(setting)
+    assert {p.name for p in folder.iterdir()} == {
+        *("words.npy", "names.txt", "table.npy", "hashtags.npy", "hashtags.txt", "vectors.json")
+    }
+    words, table = split.vectors(setting), open_table(folder)
+    assert words.shape == (len(split.words), 4) and words.dtype == np.float32
     assert info["split"] == split.fingerprint and info["words"] == len(split.words)
+    for row, word in zip(words, split.words):
+        assert (row == table.rows[table.index[dataset.words.entries[word]]]).all()
+    hashtags = split.hashtag_vectors(setting)
+    assert hashtags.shape == (len(split.named), 4) and sum(info["hashtags"].values()) == len(split.named)
+    assert (info["hashtags"]["own"] == 0) == (setting == "inductive")
+    said = [line.split("\t") for line in (folder / "hashtags.txt").read_text().splitlines()]
+    for row, hashtag, (name, how, parts) in zip(hashtags, split.named, said):
+        assert name == dataset.hashtags.entries[hashtag] and (how == "none") == (not row.any())
+        mean = np.mean([table.rows[table.index[part]] for part in parts.split()], axis=0) if parts else np.zeros(4)
+        np.testing.assert_allclose(row, mean, atol=1e-6)
 
 
 def test_two_processes_give_the_same_bytes(data: Path) -> None:
@@ -85,20 +121,20 @@ def test_two_processes_give_the_same_bytes(data: Path) -> None:
 
 
 def test_words_without_a_vector_get_small_rows() -> None:
-    training = Training(dim=5, seed=3)
-    table, missing = word_vectors._table(["a", "b", "c"], {"b": np.full(5, 7.0)}, training)
-    assert missing == ["a", "c"] and (table[1] == 7).all() and (np.abs(table[[0, 2]]) <= 0.1).all()
-    assert (word_vectors._table(["a", "b", "c"], {}, training)[0][0] == table[0]).all() and (table[0] != table[2]).any()
+    table = WordTable(("b",), np.full((1, 5), 7.0, np.float32))
+    rows, missing, guessed = word_vectors._word_rows(["a", "b", "c"], table, 3)
+    assert missing == 2 and not guessed and (rows[1] == 7).all() and (np.abs(rows[[0, 2]]) <= 0.1).all()
+    again = word_vectors._word_rows(["a", "c", "c"], table, 3)[0]
+    assert (again[0] == rows[0]).all() and (rows[0] != rows[2]).any()
 
 
 def test_hashtags_without_a_vector_are_listed(data: Path) -> None:
-    info = word_vectors.make(data, "", Training("transductive", dim=4, epochs=1, min_count=40))
+    info = word_vectors.make(data, "", Training("transductive", dim=4, epochs=1, min_count=60))
     dataset = open_dataset(data)
     split = dataset.split()
-    table = np.load(split.path / "vectors" / "transductive" / "hashtags.npy")
     missing = info["hashtags_without"]
-    assert table.shape == (len(split.candidates), 4) and 0 < len(missing) < len(table)
-    for row, hashtag in zip(table, split.candidates):
+    assert 0 < len(missing) < len(split.named)
+    for row, hashtag in zip(split.hashtag_vectors("transductive"), split.named):
         assert (not row.any()) == (dataset.hashtags.entries[hashtag] in missing)
 
 
@@ -119,5 +155,20 @@ def test_vectors_of_another_split_are_refused(data: Path) -> None:
     np.save(path, np.zeros((3, 4), np.float32))
     with pytest.raises(JaxtagError, match=r"words.npy (has|is)"):
         split.vectors("inductive")
-    with pytest.raises(JaxtagError, match="no word vectors 'transductiv'"):
-        split.vectors("transductiv")
+    with pytest.raises(JaxtagError, match="no word vectors 'glov'.*--file FILE --name glov"):
+        split.vectors("glov")
+    with pytest.raises(JaxtagError, match="is no name for word vectors"):
+        word_vectors.make(data, "", Training(), name="../x")
+
+
+def test_vectors_of_an_older_version(data: Path) -> None:
+    word_vectors.make(data, "", Training(dim=4, epochs=1), name="old")
+    split = open_dataset(data).split()
+    path = split.vectors_path("old") / "vectors.json"
+    info = json.loads(path.read_text())
+    info["files"] = {"words.npy": info["files"]["words.npy"]}
+    path.write_text(json.dumps(info))
+    assert len(split.vectors("old")) == len(split.words)
+    for read in (lambda: split.hashtag_vectors("old"), lambda: open_table(split.vectors_path("old"))):
+        with pytest.raises(JaxtagError, match="an older version made it"):
+            read()

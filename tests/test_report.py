@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.transforms import Bbox
 
 from jaxtag.data import columns
+from jaxtag.data.dataset import SPLIT_FORMAT
+from jaxtag.data.posts import FORMAT
 from jaxtag.data.vocabulary import RESERVED, Vocabulary
 from jaxtag.errors import JaxtagError
-from jaxtag.report import plots, tables
+from jaxtag.files import seal
+from jaxtag.report import corpus, datasets, plots, tables
 from jaxtag.report.page import write
 from jaxtag.report.runs import read, read_all
 
@@ -40,9 +44,9 @@ def make_dataset(folder: Path, fingerprint: str = "d1", posts: int = 12) -> Path
     for name, values in arrays.items():
         np.save(folder / "splits" / "default" / f"{name}.npy", np.array(values, np.int32))
     funnel = [{"step": "rows read", "posts": 20}, {"step": "duplicates removed", "posts": posts}]
-    split = {"name": "default", "dataset": fingerprint, "fingerprint": "s1", "files": {}, "rule": "random",
-             "funnel": [funnel[-1], {"step": "with a hashtag", "posts": posts}]}  # fmt: skip
-    info = {"format": 1, "name": "made & up", "preset": "general", "posts": posts, "fingerprint": fingerprint,
+    split = {"format": SPLIT_FORMAT, "name": "default", "dataset": fingerprint, "fingerprint": "s1", "files": {},
+             "rule": "random", "funnel": [funnel[-1], {"step": "with a hashtag", "posts": posts}]}  # fmt: skip
+    info = {"format": FORMAT, "name": "made & up", "preset": "general", "posts": posts, "fingerprint": fingerprint,
             "files": {}, "columns": {"hashtags": {}, "tokens": {}}, "funnel": funnel}  # fmt: skip
     (folder / "splits" / "default" / "split.json").write_text(json.dumps(split))
     (folder / "dataset.json").write_text(json.dumps(info))
@@ -109,14 +113,15 @@ def test_a_report_of_two_runs(two, tmp_path):
     found = write(two, out)
     assert found["runs"] == 2 and json.dumps(found)
     names = {p.name for p in out.iterdir()}
-    pictures = {"against-k-test.png", "differences-test.png", "learning-curves.png", "hashtags.png"}
+    pictures = {"against-k-test.png", "differences-test.png", "learning-curves.png", "hashtags.png", "words.png"}
     assert names == pictures | {"report.md", "report.json", "index.html"}
     assert all((out / p).read_bytes().startswith(PNG) for p in pictures)
     page = Page((out / "index.html").read_text())
-    assert page.tags.count("img") == 4 and "script" not in page.tags
+    assert page.tags.count("img") == 5 and "script" not in page.tags
     sources = [v for k, v in page.attributes if k in ("src", "href")]
-    assert len(sources) == 4 and all(v.startswith("data:image/png;base64,") for v in sources)
+    assert len(sources) == 5 and all(v.startswith("data:image/png;base64,") for v in sources)
     markdown = (out / "report.md").read_text()
+    assert "Training and validation loss" in markdown and "no vectors of hashtags" in markdown
     lines = [line for line in markdown.split("\n") if line.startswith("| zsl/") or "(baseline)" in line]
     assert [line.split("|")[1].strip() for line in lines[:4]] == [
         "zsl/rnn_attention", "zsl/cnn", "author's most used (baseline)", "most used (baseline)"]  # fmt: skip
@@ -271,3 +276,53 @@ def test_pictures_of_hostile_names(tmp_path):
     assert plots.hashtag_bars(names, range(7), tmp_path / "h.png").exists()
     assert plots.differences([(n, 0.1, -0.1, 0.2) for n in names], "F1@1", tmp_path / "d.png").exists()
     assert plots.against_k({n: {"f1@1": 0.1, "f1@2": 0.2} for n in names}, names[:2], tmp_path / "k.png").exists()
+
+
+def test_hashtags_with_vectors_are_on_a_map(two, tmp_path):
+    vectors = tmp_path / "data" / "splits" / "default" / "vectors" / "transductive"
+    vectors.mkdir(parents=True)
+    np.save(vectors / "hashtags.npy", np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32))
+    (vectors / "vectors.json").write_text(json.dumps({"files": seal(vectors)}))
+    write(two, tmp_path / "out")
+    assert (tmp_path / "out" / "hashtag-map.png").read_bytes().startswith(PNG)
+    assert "t-SNE of their transductive vectors" in (tmp_path / "out" / "report.md").read_text()
+    (vectors / "hashtags.npy").write_bytes(b"broken")  # damaged vectors cost the map alone
+    write(two, tmp_path / "again")
+    assert not (tmp_path / "again" / "hashtag-map.png").exists()
+
+
+def test_uses_are_those_of_training_posts(two, tmp_path):
+    data = datasets.open_for(read(two[0]))
+    column, split = data.dataset.column("hashtags"), data.split
+    kept = np.array([3, 0])
+    expected = [sum(list(column[int(row)]).count(h) for row in split.train) for h in kept]
+    assert datasets._uses(data.dataset, split, "hashtags", kept, 5).tolist() == expected
+
+
+def test_a_map_is_the_same_again_and_leaves_out_who_has_no_vector(tmp_path):
+    vectors = np.random.default_rng(1).normal(size=(30, 6)).astype(np.float32)
+    vectors[7] = 0
+    names, counts = [f"tag{i}" for i in range(30)], list(range(30, 0, -1))
+    one, two = (corpus.hashtag_map(names, counts, vectors, tmp_path / f"{i}.png") for i in "ab")
+    assert one.read_bytes() == two.read_bytes()
+    less = [i for i in range(30) if i != 7]
+    without = corpus.hashtag_map([names[i] for i in less], [counts[i] for i in less], vectors[less], tmp_path / "c.png")
+    assert without.read_bytes() == one.read_bytes()
+    assert corpus.hashtag_map(names[:6], counts[:6], np.zeros((6, 3)), tmp_path / "d.png") is None
+
+
+def test_names_on_a_map_hide_nothing():
+    frame = Bbox([[0, 0], [100, 100]])
+    dots = np.array([[60.0, 45, 70, 55]])
+    centre, nothing = np.array([50.0, 50.0]), np.empty((0, 4))
+    free = corpus._free(centre, 2.0, 20.0, 8.0, frame, dots, nothing)
+    assert free is not None and not corpus._hides(free, dots).any() and free[2] <= 50 + 20
+    everywhere = np.array([[0.0, 0, 100, 100]])
+    assert corpus._free(centre, 2.0, 20.0, 8.0, frame, everywhere, nothing) is None
+    assert corpus._free(centre, 2.0, 200.0, 8.0, frame, nothing, nothing) is None
+    assert corpus._hides(np.array([0, 0, 2, 2]), np.array([[1, 1, 3, 3], [2, 2, 3, 3]])).tolist() == [True, False]
+
+
+def test_a_cloud_leaves_out_what_says_nothing_or_cannot_be_drawn(tmp_path):
+    assert corpus.word_cloud(["the", "!!", "\U0010fffd", "and"], [9, 8, 7, 6], tmp_path / "a.png") is None
+    assert corpus.word_cloud(["the", "harbour", "été"], [9, 8, 0], tmp_path / "b.png").read_bytes().startswith(PNG)

@@ -77,7 +77,7 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
 
 def make_split(path: Path, posts: int, name: str = "default", seed: int = 1, one: bool = False) -> None:
     """A random 80/10/10 split of the dataset at `path`."""
-    from jaxtag.data.dataset import open_dataset
+    from jaxtag.data.dataset import SPLIT_FORMAT, open_dataset
 
     order = np.random.default_rng(seed).permutation(posts).astype(np.int32)
     cut = (posts * 8 // 10, posts * 9 // 10)
@@ -93,7 +93,7 @@ def make_split(path: Path, posts: int, name: str = "default", seed: int = 1, one
         write_json(
             side / "split.json",
             {
-                "format": FORMAT,
+                "format": SPLIT_FORMAT,
                 "name": name,
                 "dataset": dataset.fingerprint,
                 "rule": "random",

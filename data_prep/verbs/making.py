@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxtag.data.posts import FIRST_WORD
 from jaxtag.errors import JaxtagError
 from jaxtag.files import crc32
 
+from ..language import codes
 from ..presets import PRESET_FIELDS, Preset, preset
 from ..rule import RULE_FIELDS
 
@@ -17,10 +19,23 @@ def add_making(parser: argparse.ArgumentParser) -> None:
     """Add the options of a dataset's folder, its preset, and every part of that preset."""
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    add("--preset", default="general", help="general (default) or zsl: the settings that the options below start from")
-    add("--language-is", metavar="VALUE[,VALUE]", help="languages to keep; any keeps all")
-    add("--ascii-only", action=argparse.BooleanOptionalAction, default=None, help="delete characters outside ASCII")
-    add("--stop-words", action=argparse.BooleanOptionalAction, default=None, help="drop English stop words")
+    add("--preset", default="general", help="general (default), zsl or hmemn2n: what the options below start from")
+    add("--language-is", metavar="VALUE[,VALUE]", help="languages to keep, such as en or English; any keeps all")
+    switch = argparse.BooleanOptionalAction
+    add("--identify-language", action=switch, default=None, help="tell it from the text where the source does not")
+    add("--min-author-posts", type=int, metavar="N", help="drop authors of fewer posts; 0 drops none")
+    add("--duplicates", action=switch, default=None, help="drop posts that say the same as another")
+    add(
+        "--near-duplicates",
+        type=float,
+        nargs="?",
+        const=0.8,
+        metavar="LIKENESS",
+        help="drop near-copies too, of this likeness or more (0.8 if none is given); 0 drops none",
+    )
+    add("--special-characters", action=switch, default=None, help="keep words without a letter or digit")
+    add("--ascii-only", action=switch, default=None, help="delete characters outside ASCII")
+    add("--stop-words", action=switch, default=None, help="drop English stop words")
     add("--words-counted", choices=("source", "cleaned"), help="which words --min-words counts")
     add("--history", type=int, metavar="M", help="earlier posts of the author to remember (default 5)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes that clean text (default: one a core)")
@@ -34,6 +49,7 @@ def add_rule(parser: argparse.ArgumentParser) -> None:
     add("--min-hashtag-posts", type=int, metavar="N", help="examples that a kept hashtag must have")
     add("--top", type=int, metavar="N", help="keep only so many of the most used hashtags; 0 keeps all")
     add("--per-post", choices=("all", "one"), help="all kept hashtags of a post, or only posts with exactly one")
+    add("--cap", type=int, metavar="N", help="at most so many examples of a hashtag, drawn at random; 0 is no cap")
     add("--min-word-count", type=int, metavar="N", help="training posts' occurrences that make a word known")
     add("--fractions", type=numbers, metavar="A,B,C", help="of train, validation and test (default 0.8,0.1,0.1)")
 
@@ -51,7 +67,7 @@ def preset_of(arguments: Mapping[str, Any]) -> Preset:
     """
     options = {key: arguments[key] for key in (*RULE_FIELDS, *PRESET_FIELDS)}
     if arguments["language_is"] is not None:
-        languages = tuple(part.strip().lower() for part in arguments["language_is"].split(",") if part.strip())
+        languages = codes(arguments["language_is"].split(","))
         options["languages"] = () if languages == ("any",) else languages
     return preset(arguments["preset"], options)
 
@@ -79,8 +95,30 @@ def identity(file: Path) -> dict[str, Any]:
 
 
 def made(out: Path, info: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of a dataset just made."""
+    """What is said of a dataset just made: its funnel goes on with the split's, and notes say what else to know."""
     keys = ("name", "preset", "posts", "authors", "words", "hashtags", "rejected", "fingerprint")
-    said = {key: info[key] for key in keys}
-    funnel = [*info["funnel"], *info["split"]["funnel"][1:]]  # the second begins where the first ends
-    return {"dataset": str(out)} | said | {"funnel": funnel, "split": info["split"]["counts"]}
+    said = {key: info[key] for key in keys} | {"words": info["words"] - FIRST_WORD}
+    told = {row["step"] for row in info["funnel"]}
+    own = [row | {"examples": True} for row in info["split"]["funnel"][1:] if row["step"] not in told]
+    said |= {"funnel": info["funnel"] + own, "notes": info["notes"], "split": info["split"]["counts"]}
+    return {"dataset": str(out)} | said
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """What `made` found, and the seconds it took, as lines for a reader."""
+    lines = [
+        f"dataset: {result['dataset']}",
+        f"{result['name']}: {result['posts']:,} posts, {result['authors']:,} authors, {result['words']:,} words, "
+        f"{result['hashtags']:,} hashtags (preset {result['preset']}, {result['fingerprint']})",
+        "where the posts went",
+        *(
+            f"{row['posts']:>14,}  {'examples: ' if row.get('examples') else ''}{row['step']}"
+            for row in result["funnel"]
+        ),
+        f"{result['posts']:>14,}  kept, examples or not",
+        *(f"{count:>14,}  note: {note}" for note, count in result["notes"].items()),
+    ]
+    if result["rejected"]:
+        lines.append(f"{result['rejected']:>14,}  note: bad rows, all listed in rejects.jsonl")
+    lines.append("split: " + ", ".join(f"{name} {count:,}" for name, count in result["split"].items()))
+    return "\n".join([*lines, f"seconds: {result['seconds']}"])

@@ -5,33 +5,42 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxtag.errors import JaxtagError
+from .making import add_making, identity, made, preset_of, render, workers_of
+from .reading import add_reading, fraction_of, ratio_of
 
-from .making import add_making, identity, made, preset_of, workers_of
-
-SUMMARY = "A dataset from tables of posts: CSV, Parquet, JSON lines."
+SUMMARY = "A dataset from tables of posts: CSV, Parquet, JSON."
 EXAMPLES = """\
   jaxtag-prep posts --input posts.csv --out data/mine --text content --author author_id --time publish_date
   jaxtag-prep posts --input a.parquet b.parquet --out data/en --text text --language lang --language-is en
   jaxtag-prep posts --input p.jsonl.gz --out data/zsl --text text --language lang --preset zsl --repost type=R
 """
+__all__ = ["EXAMPLES", "SUMMARY", "options", "render", "run"]
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("--input", nargs="+", required=True, type=Path, metavar="FILE", help=".csv .tsv .jsonl (.gz) or .parquet files")
+    add(
+        "--input",
+        nargs="+",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help=".csv .tsv .jsonl .json (.gz .xz .zst too), .parquet",
+    )
     add("--text", required=True, metavar="COL", help="column of the text")
     add("--author", default="", metavar="COL", help="column of the author")
     add("--time", default="", metavar="COL", help="column of the time: ISO 8601, 10/31/2017 19:58, Unix time …")
     add("--language", default="", metavar="COL", help="column of the language")
     add("--hashtags", default="", metavar="COL", help="column of hashtags, added to those in the text")
     add("--id", default="", metavar="COL", help="column of the post's id")
-    add("--repost", default="", metavar="COL[=VALUE]", help="drop rows with this value (any but 0 or false, with none)")
-    add("--encoding", default="utf-8", help="of text files (default utf-8)")
-    add("--max-bad", type=float, default=0.01, metavar="FRACTION", help="of bad rows to put up with (default 0.01)")
-    add("--name", default="", help="of the dataset (default: the first file's)")
-    add("--licence", default="", help="of the source, if known")
+    add(
+        "--repost",
+        default="",
+        metavar="COL[=VALUE]",
+        help="reposts: rows with this value (any but 0 or false, with none)",
+    )
+    add_reading(parser)
     add_making(parser)
     add("--seed", type=int, help="of the default split (default 0)")
 
@@ -45,13 +54,11 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
     from .. import build, posts
     from ..plan import Plan
 
-    preset = preset_of(arguments)
+    preset, max_bad = preset_of(arguments), fraction_of(arguments)
     repost, _, value = arguments["repost"].partition("=")
     named = {key: arguments[key] for key in ("text", "author", "time", "language", "hashtags", "id", "encoding")}
-    mapping = posts.Mapping(**named, repost=repost, repost_value=value, languages=preset.languages)
+    mapping = posts.Mapping(**named, repost=repost, repost_value=value, max_expanded=ratio_of(arguments))
     files = [Path(file) for file in arguments["input"]]
-    if not 0 <= arguments["max_bad"] <= 1:
-        raise JaxtagError(f"--max-bad {arguments['max_bad']} is not between 0 and 1")
     plan = Plan(
         name=arguments["name"] or files[0].name.split(".")[0],
         licence=arguments["licence"],
@@ -61,6 +68,4 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
         preset=preset,
     )
     chunks = posts.read(files, mapping)
-    return made(
-        arguments["out"], build.build(arguments["out"], plan, chunks, workers_of(arguments), arguments["max_bad"])
-    )
+    return made(arguments["out"], build.build(arguments["out"], plan, chunks, workers_of(arguments), max_bad))

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .making import add_making, made, preset_of, workers_of
+from .making import add_making, made, preset_of, render, workers_of
 
 SUMMARY = "A dataset of simulated posts."
 EXAMPLES = """\
   jaxtag-prep simulate --out data/simulated --posts 20000
   jaxtag-prep simulate --out data/other --posts 100000 --seed 7 --min-hashtag-posts 50
 """
+__all__ = ["EXAMPLES", "SUMMARY", "options", "render", "run"]
 
 
 def options(parser: argparse.ArgumentParser) -> None:

@@ -5,14 +5,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxtag.errors import JaxtagError
+
 from .making import workers_of
 
-SUMMARY = "Word vectors for a split, by word2vec."
+SUMMARY = "Word vectors for a split, and from them its hashtags' vectors: by word2vec, or from a file."
 EXAMPLES = """\
   jaxtag-prep vectors --data data/mine
   jaxtag-prep vectors --data data/mine --split top50 --setting transductive --dim 300 --epochs 10
+  jaxtag-prep vectors --data data/mine --file glove.twitter.27B.200d.txt.gz --name glove
   jaxtag-prep vectors --data data/mine --workers 2     faster, but no two runs alike
+
+inductive reads no text of a validation or test post, nor of a post with a hashtag that is a candidate but
+unseen in training, and no hashtags; transductive reads every text, hashtags left in, as the papers do.
+A file is word2vec text or binary, GloVe text, or fastText .vec or .bin, plain or .gz, told by its content.
 """
+_TRAINING = ("setting", "model", "dim", "epochs", "window", "min_count", "seed")
+_GIVEN = ("most_words", "max_bad")
+SHOWN = 10  # hashtags without a vector that are named
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -20,25 +30,40 @@ def options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="dataset folder")
     add("--split", default="", metavar="NAME", help="the split (default: default)")
-    add("--setting", choices=("inductive", "transductive"), default="inductive", help="which texts (default inductive)")
-    add("--model", choices=("skipgram", "cbow"), default="skipgram", help="default skipgram")
-    add("--dim", type=int, default=150, help="numbers of a vector (default 150)")
-    add("--epochs", type=int, default=5, help="times through the texts (default 5)")
-    add("--window", type=int, default=5, help="words on each side (default 5)")
-    add("--min-count", type=int, default=2, help="occurrences that a word needs (default 2)")
-    add("--seed", type=int, default=0, help="default 0")
+    add("--name", default="", help="of the vectors (default: the setting; of a file, pretrained)")
+    add("--setting", choices=("inductive", "transductive"), help="which texts (default inductive)")
+    add("--model", choices=("skipgram", "cbow"), help="default skipgram")
+    add("--dim", type=int, help="numbers of a vector (default 150)")
+    add("--epochs", type=int, help="times through the texts (default 5)")
+    add("--window", type=int, help="words on each side (default 5)")
+    add("--min-count", type=int, help="occurrences that a word needs (default 2)")
+    add("--seed", type=int, help="default 0")
     add("--workers", type=int, default=1, help="threads; with more than 1 no two runs are alike (default 1)")
+    add("--file", type=Path, help="take the vectors from a file instead")
+    add("--most-words", type=int, metavar="N", help="words of a file to keep beside the dataset's (default 1000000)")
+    add("--max-bad", type=float, metavar="F", help="the largest fraction of bad lines in a file (default 0.01)")
 
 
 def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Train the vectors.
+    """Train the vectors, or take them from a file.
 
     Raises:
-      JaxtagError: no such dataset or split, an option is impossible, or no word is frequent enough.
+      JaxtagError: no such dataset or split, an option is impossible, no word is frequent enough, or the file is bad.
     """
     from .. import word_vectors
 
-    keys = ("setting", "model", "dim", "epochs", "window", "min_count", "seed")
-    training = word_vectors.Training(**{key: arguments[key] for key in keys})
-    info = word_vectors.make(arguments["data"], arguments["split"], training, workers_of(arguments))
-    return {key: value for key, value in info.items() if key not in ("files", "format")}
+    data, split, name = arguments["data"], arguments["split"], arguments["name"]
+    training = {key: arguments[key] for key in _TRAINING if arguments[key] is not None}
+    given = {key: arguments[key] for key in _GIVEN if arguments[key] is not None}
+    for key in training if arguments["file"] else given:
+        what = "is of training, and --file gives trained vectors" if arguments["file"] else "needs --file"
+        raise JaxtagError(f"--{key.replace('_', '-')} {what}", "leave one of them out")
+    if arguments["file"]:
+        info = word_vectors.load(data, split, arguments["file"], name, **given)
+    else:
+        info = word_vectors.make(data, split, word_vectors.Training(**training), workers_of(arguments), name)
+    said = {key: value for key, value in info.items() if key not in ("files", "format")}
+    without = said["hashtags_without"]
+    more = len(without) - SHOWN
+    said["hashtags_without"] = without[:SHOWN] + ([f"and {more} more, listed in vectors.json"] if more > 0 else [])
+    return said

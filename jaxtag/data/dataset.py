@@ -4,7 +4,7 @@ DIR/dataset.json      format, name, source, preset and settings, funnel, columns
 DIR/columns/          columns over all kept posts (`jaxtag.data.columns`)
 DIR/text/             each post's source text once: bytes.npy, offsets.npy; length.npy, words for --min-words
 DIR/vocabulary/       words.txt, hashtags.txt, authors.txt: everything seen, with counts
-DIR/splits/<name>/    train, validation, test, hashtags, candidates, words .npy; vectors/; split.json
+DIR/splits/<name>/    train, validation, test, hashtags, candidates, words .npy; vectors/, topics/; split.json
 DIR/records/          the portable form (TFDS array_record); never read here
 """
 
@@ -22,6 +22,8 @@ from jaxtag.errors import JaxtagError, nearest
 from jaxtag.files import check_seal, read_json
 
 PARTS = ("train", "validation", "test")
+SPLIT_FORMAT = 2  # of split folders; raised when their layout changes
+SETTINGS = ("inductive", "transductive")  # of word vectors trained on the dataset
 
 
 @dataclass(frozen=True)
@@ -78,28 +80,68 @@ class Split:
         table[kept] = np.arange(FIRST_WORD, FIRST_WORD + len(kept), dtype=np.int32)
         return table
 
+    @property
+    def named(self) -> np.ndarray:
+        """Dataset ids of every hashtag that the split names: `hashtags`, then the other `candidates`, int32."""
+        return np.concatenate([self.hashtags, self.candidates[~np.isin(self.candidates, self.hashtags)]])
+
     def vectors(self, name: str) -> np.ndarray:
         """Word vectors `[len(words), d]` float32 called `name`, a row for each of `words`.
 
         Raises:
           JaxtagError: there are none of that name, or they do not fit `words`.
         """
+        return self._vectors(name, "words", len(self.words))
+
+    def hashtag_vectors(self, name: str) -> np.ndarray:
+        """Vectors `[len(named), d]` float32 of hashtags, in the order of `named`: the first are those of labels.
+
+        They are from the word vectors called `name`; a hashtag without one, listed in vectors.json, has zeros.
+
+        Raises:
+          JaxtagError: there are none of that name, or they do not fit `named`.
+        """
+        return self._vectors(name, "hashtags", len(self.named))
+
+    def vectors_path(self, name: str) -> Path:
+        """The folder of the word vectors called `name`.
+
+        Raises:
+          JaxtagError: there are none of that name.
+        """
         folder = self.path / "vectors" / name
         if not folder.is_dir():
-            there = [p.name for p in (self.path / "vectors").glob("*") if p.is_dir()]
+            there = sorted(p.name for p in (self.path / "vectors").glob("*") if (p / "vectors.json").is_file())
+            how = f"--setting {name}" if name in SETTINGS else f"--file FILE --name {name}"
             raise JaxtagError(
                 f"{self.path} has no word vectors {name!r} (it has: {', '.join(there) or 'none'})",
-                f"jaxtag-prep vectors --data {self.path.parents[1]} --split {self.name} --setting {name}",
+                f"jaxtag-prep vectors --data {self.path.parents[1]} --split {self.name} {how}",
             )
+        return folder
+
+    def _vectors(self, name: str, which: str, rows: int) -> np.ndarray:
+        folder, again = self.vectors_path(name), "make the vectors again with jaxtag-prep vectors"
         info = read_json(folder / "vectors.json", "description of word vectors")
-        check_seal(folder, info["files"], "make the vectors again with jaxtag-prep vectors")
-        table = columns.load(folder / "words.npy")
-        if len(table) != len(self.words):
-            raise JaxtagError(
-                f"{folder} has {len(table)} rows where the split has {len(self.words)} words",
-                "make the vectors again with jaxtag-prep vectors",
-            )
+        if f"{which}.npy" not in info["files"]:
+            raise JaxtagError(f"{folder} has no {which}.npy: an older version made it", again)
+        check_seal(folder, info["files"], again)
+        table = columns.load(folder / f"{which}.npy")
+        if len(table) != rows:
+            raise JaxtagError(f"{folder} has {len(table)} rows where the split has {rows} {which}", again)
         return table
+
+    def topics(self) -> np.ndarray:
+        """Topic proportions `[dataset rows, K]` float16 of every post.
+
+        Raises:
+          JaxtagError: the split has none, or the file is damaged.
+        """
+        folder, make = self.path / "topics", f"jaxtag-prep topics --data {self.path.parents[1]} --split {self.name}"
+        if not (folder / "topics.json").is_file():
+            raise JaxtagError(f"{self.path} has no topics", make)
+        info = read_json(folder / "topics.json", "description of topics")
+        check_seal(self.path, {"topics.npy": info["proportions"]}, make)
+        return columns.load(self.path / "topics.npy")
 
 
 @dataclass(frozen=True)
@@ -171,6 +213,12 @@ class Dataset:
                 f"make one with jaxtag-prep split --data {self.path} --name {name}",
             )
         info = read_json(path / "split.json", "split description")
+        if not isinstance(info, dict) or info.get("format") != SPLIT_FORMAT:
+            found = info.get("format") if isinstance(info, dict) else None
+            raise JaxtagError(
+                f"{path} has split format {found}, this jaxtag reads format {SPLIT_FORMAT}",
+                "delete it and make the split again with jaxtag-prep split",
+            )
         if info["dataset"] != self.fingerprint:
             raise JaxtagError(
                 f"{path} was made for dataset {info['dataset']}, this one is {self.fingerprint}",

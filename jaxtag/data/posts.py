@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-FORMAT = 1  # of dataset folders; raised when their layout changes
+FORMAT = 2  # of dataset folders; raised when their layout changes
 LENGTH_MULTIPLE = 8  # lengths in a batch are rounded up to a multiple of this
 PAD, UNKNOWN = 0, 1  # the first two word ids, of a dataset's vocabulary and of a split's alike
 FIRST_WORD = 2
@@ -35,6 +35,7 @@ COLUMNS = {
     column.name: column
     for column in (
         Column("tokens", "int32", True, 0, PAD, "jaxtag-prep posts", "word ids of the dataset's vocabulary"),
+        Column("wordpieces", "int32", True, 0, PAD, "jaxtag-prep wordpieces", "WordPiece ids, [CLS] first, [SEP] last"),
         Column("hashtags", "int32", True, 0, -1, "jaxtag-prep posts", "dataset hashtag ids, in the author's order"),
         Column(
             "history",

@@ -8,7 +8,7 @@ again gives its stored words. NLTK, whose `TweetTokenizer` cuts the words, is im
 import html
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -54,14 +54,23 @@ class Cleaning:
     Attributes:
       ascii_only: delete every character outside ASCII from the words (hashtags keep theirs).
       stop_words: words to drop after tokenising, sorted; the list itself, so that no package's next version matters.
+      special_characters: keep words without a letter or a digit.
       mention: the word that stands for every `@name`.
       rules: version of the rules of this module.
     """
 
     ascii_only: bool = False
     stop_words: tuple[str, ...] = ()
+    special_characters: bool = True
     mention: str = "user"
     rules: int = RULES
+
+    def drops(self, words: Iterable[str]) -> Set[str]:
+        """Those of `words` that are not to be tokens."""
+        stop = _as_set(self.stop_words)
+        if self.special_characters:
+            return stop.intersection(words)
+        return {word for word in words if word in stop or not any(map(str.isalnum, word))}
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values; `from_json` reads them back."""
@@ -90,8 +99,8 @@ class Cleaned:
     """What a source text says.
 
     Attributes:
-      words: its words, after stop words went.
-      shown: its words before stop words went, joined by single spaces; no hashtag and no link in it.
+      words: its words, after stop words and the like went.
+      shown: its words before that, joined by single spaces; no hashtag and no link in it.
       hashtags: its hashtags in the author's order, once each: lower case, no '#', NFC.
     """
 
@@ -126,10 +135,9 @@ class Cleaner:
         return self._keep(words)
 
     def _keep(self, words: list[str]) -> tuple[str, ...]:
-        if not self.cleaning.stop_words:
-            return tuple(words)
-        stop = _as_set(self.cleaning.stop_words)
-        return tuple([word for word in words if word not in stop])
+        if dropped := self.cleaning.drops(words):
+            words = [word for word in words if word not in dropped]
+        return tuple(words)
 
     def _parts(self, text: str) -> Iterator[tuple[list[str], str]]:
         """The text as alternating words and hashtags: (words, the hashtag that ends them, or '')."""

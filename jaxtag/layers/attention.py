@@ -1,10 +1,11 @@
-"""Attention that pools a sequence into one vector."""
+"""Attention: pooling a sequence into one vector, and between sequences in several heads."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxtag.layers.parameters import Dense, glorot
+from jaxtag.layers.dropout import dropout
+from jaxtag.layers.parameters import Dense, glorot, zeros
 
 
 def masked_softmax(scores: jax.Array, mask: jax.Array) -> jax.Array:
@@ -15,31 +16,89 @@ def masked_softmax(scores: jax.Array, mask: jax.Array) -> jax.Array:
       mask: `[..., T]` bool.
 
     Returns:
-      `[..., T]`, non-negative, summing to 1 over real places.
+      `[..., T]`, non-negative, summing to 1 over real places; computed in float32.
     """
-    scores = jnp.where(mask, scores, -jnp.inf)
+    given, scores = scores.dtype, jnp.where(mask, scores.astype(jnp.float32), -jnp.inf)
     top = jnp.max(scores, axis=-1, keepdims=True)
     weights = jnp.where(mask, jnp.exp(scores - jnp.where(jnp.isfinite(top), top, 0)), 0)
     total = weights.sum(axis=-1, keepdims=True)
-    return weights / jnp.where(total > 0, total, 1)
+    return (weights / jnp.where(total > 0, total, 1)).astype(given)
 
 
 class AdditiveAttention(nn.Module):
-    """Pools states by e_t = vᵀ tanh(W h_t + b), α = masked softmax(e), Σ_t α_t h_t (SYSTEMS 1.7).
+    """Pools states by scores e_t, α = masked softmax(e), Σ_t α_t h_t (SYSTEMS 1.7, 6).
 
     Attributes:
-      width: rows of W.
+      width: rows of W; 0 for `tanh_scalar`, which has none.
       form: `softmax`, or `sigmoid`: independent weights σ(e_t) in 0 … 1, summed as they are.
+      score: `v_tanh`: e_t = vᵀ tanh(W h_t + b), plus U q inside where there is a query q;
+        `tanh_scalar`: e_t = tanh(vᵀ h_t + b), with no query.
     """
 
     width: int
     form: str = "softmax"
+    score: str = "v_tanh"
 
     @nn.compact
-    def __call__(self, states: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """States `[B, T, d]` and mask `[B, T]` to the pooled `[B, d]` and the weights `[B, T]`."""
-        hidden = Dense(self.width, name="hidden")(states)
-        v = glorot(self, "v", (self.width, 1), ("hidden", "scalar"))
-        scores = (jnp.tanh(hidden) @ v)[..., 0]
+    def __call__(
+        self, states: jax.Array, mask: jax.Array, query: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """States `[B, T, d]`, mask `[B, T]`, query `[B, e]` to the pooled `[B, d]` and the weights `[B, T]`."""
+        if self.score == "tanh_scalar":
+            v = glorot(self, "v", (states.shape[-1], 1), ("embed", "scalar"))
+            scores = jnp.tanh((states @ v)[..., 0] + zeros(self, "bias", 1, "scalar"))
+        else:
+            hidden = Dense(self.width, name="hidden")(states)
+            if query is not None:
+                u = glorot(self, "query", (query.shape[-1], self.width), ("embed", "hidden"))
+                hidden = hidden + (query @ u)[:, None]
+            v = glorot(self, "v", (self.width, 1), ("hidden", "scalar"))
+            scores = (jnp.tanh(hidden) @ v)[..., 0]
         weights = nn.sigmoid(scores) * mask if self.form == "sigmoid" else masked_softmax(scores, mask)
         return jnp.einsum("bt,btd->bd", weights, states), weights
+
+
+class MultiHeadAttention(nn.Module):
+    """softmax(Q Kᵀ / √(d/h) + mask) V in h heads, side by side, then W_o (Vaswani et al. 2017, 3.2.2; SYSTEMS 3.2).
+
+    Attributes:
+      width: d, of queries, keys, values and of what it gives.
+      heads: h, which divides d.
+      drop_weights: whether dropout falls on the attention weights, as in BERT; the original has none there.
+    """
+
+    width: int
+    heads: int
+    drop_weights: bool = False
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        context: jax.Array | None,
+        mask: jax.Array,
+        rate: jax.Array,
+        key: jax.Array | None,
+    ) -> jax.Array:
+        """From `x [B, T, d]` to `context [B, S, e]`, by default `x` itself, where `mask [B, S]` holds: `[B, T, d]`."""
+        names = ("query", "key", "value")
+        inputs = {"query": x.shape[-1]} | dict.fromkeys(names[1:], (x if context is None else context).shape[-1])
+        w = {n: glorot(self, f"{n}_kernel", (inputs[n], self.width), ("embed", "hidden")) for n in names}
+        b = {n: zeros(self, f"{n}_bias", self.width, "hidden") for n in names}
+
+        def project(x: jax.Array, *of: str) -> list[jax.Array]:
+            """Several projections as one product, `[B, T, heads, d / heads]` each."""
+            made = x @ jnp.concatenate([w[n] for n in of], 1) + jnp.concatenate([b[n] for n in of])
+            return [p.reshape(*p.shape[:2], self.heads, -1) for p in jnp.split(made, len(of), axis=-1)]
+
+        if context is None:
+            q, k, v = project(x, *names)
+        else:
+            (q,), (k, v) = project(x, "query"), project(context, "key", "value")
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) * (self.width // self.heads) ** -0.5
+        scores = scores.astype(jnp.float32) + jnp.where(mask, 0, -1e9)[:, None, None]
+        weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
+        if self.drop_weights:
+            weights = dropout(weights, rate, key)
+        joined = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape)
+        return Dense(self.width, name="output")(joined)

@@ -13,10 +13,16 @@ def glorot(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str
     return value
 
 
+def constants(module: nn.Module, name: str, width: int, axis: str, start: float) -> jax.Array:
+    """Parameter `name` of `width` values, all `start` at first."""
+    init = nn.with_logical_partitioning(nn.initializers.constant(start), (axis,))
+    value: Any = module.param(name, init, (width,))
+    return value
+
+
 def zeros(module: nn.Module, name: str, width: int, axis: str) -> jax.Array:
     """Parameter `name` of `width` values, zeros at first."""
-    value: Any = module.param(name, nn.with_logical_partitioning(nn.initializers.zeros_init(), (axis,)), (width,))
-    return value
+    return constants(module, name, width, axis, 0.0)
 
 
 class Dense(nn.Module):

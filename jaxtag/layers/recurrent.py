@@ -1,15 +1,136 @@
-"""Recurrent cells in the published conventions, and a scan that steps over padding unchanged."""
+"""Recurrent cells in the published conventions, and one scan that steps over padding unchanged."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxtag.layers.parameters import glorot, zeros
+from jaxtag.layers.parameters import constants, glorot, zeros
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": jnp.tanh, "softplus": nn.softplus}
+
+Arrays = tuple[jax.Array, ...]
+Product = Callable[[int, jax.Array], jax.Array]
+# A cell is one step, `cell(state, xs, product) -> state`. `xs` `[B, n_i]` is what the inputs bring, and
+# `product(i, f)` is xs[i] + f U_i with the i-th recurrent kernel, which the cell sees in no other way.
+Cell = Callable[[Arrays, Arrays, Product], Arrays]
+
+
+def gru_before(activation: str, state: Arrays, xs: Arrays, product: Product) -> Arrays:
+    """GRU-v1: h̃ = φ(x_h + (r ⊙ h) U_h); kernels (U_zr, U_h), state (h,), xs (x_zr, x_h)."""
+    (h,) = state
+    z, r = jnp.split(nn.sigmoid(product(0, h)), 2, axis=1)
+    return (h + z * (ACTIVATIONS[activation](product(1, r * h)) - h),)
+
+
+def gru_after(activation: str, state: Arrays, xs: Arrays, product: Product) -> Arrays:
+    """cuDNN's GRU: h̃ = φ(x_h + r ⊙ (c + h U_h)); kernels (U_zr, U_h), state (h,), xs (x_zr, c, x_h)."""
+    (h,) = state
+    z, r = jnp.split(nn.sigmoid(product(0, h)), 2, axis=1)
+    return (h + z * (ACTIVATIONS[activation](xs[2] + r * product(1, h)) - h),)
+
+
+def lstm(state: Arrays, xs: Arrays, product: Product) -> Arrays:
+    """c' = σ(f) ⊙ c + σ(i) ⊙ tanh(g), h' = σ(o) ⊙ tanh(c'); kernels (U,), state (h, c), xs (x,), order i f o g."""
+    h, c = state
+    gates, g = jnp.split(product(0, h), (3 * h.shape[1],), axis=1)
+    i, f, o = jnp.split(nn.sigmoid(gates), 3, axis=1)
+    c = f * c + i * jnp.tanh(g)
+    return o * jnp.tanh(c), c
+
+
+def _scan(cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array) -> tuple[Any, Any]:
+    """What `masked_scan` gives, and every step's state before it and products, for the derivative."""
+
+    def step(state: Arrays, inputs: tuple[Arrays, jax.Array]) -> tuple[Arrays, Any]:
+        x, real = inputs
+        made: dict[int, jax.Array] = {}
+
+        def product(i: int, factor: jax.Array) -> jax.Array:
+            made[i] = x[i] + factor @ kernels[i]
+            return made[i]
+
+        new = _select(real, cell(state, x, product), state)
+        return new, (new[0], (state, made))
+
+    start = (jnp.zeros((mask.shape[1], kernels[0].shape[0]), xs[0].dtype),) * states
+    last, (all_, kept) = lax.scan(step, start, (xs, mask), reverse=reverse)
+    return (all_, last[0]), kept
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def masked_scan(
+    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Run `cell` over time; a padded step copies the state.
+
+    The gradients are those of the plain scan up to the order of additions. The plain scan's derivative adds to an
+    array as large as the kernels at every step, and keeps every intermediate value; here each kernel's gradient is
+    one product over all steps, and a step's products and state are kept, from which the rest is made again.
+
+    Args:
+      cell: one step.
+      states: arrays in its state, zeros at first.
+      reverse: from the last step to the first.
+      kernels: recurrent kernels `[d, n_i]`.
+      xs: what the inputs bring, `[T, B, n_i]` each, time first; there may be more of them than kernels.
+      mask: real steps, `[T, B]` bool.
+
+    Returns:
+      All states `[T, B, d]`, and the state `[B, d]` after the last real step in the direction of the scan.
+    """
+    return _scan(cell, states, reverse, kernels, xs, mask)[0]
+
+
+def _forward(cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array) -> tuple[Any, Any]:
+    given, kept = _scan(cell, states, reverse, kernels, xs, mask)
+    return given, (kernels, xs, mask, kept)
+
+
+def _backward(cell: Cell, states: int, reverse: bool, residuals: Any, given: Any) -> tuple[Arrays, Arrays, None]:
+    kernels, xs, mask, kept = residuals
+    by_all, by_last = given
+
+    def step(by_state: Arrays, inputs: Any) -> tuple[Arrays, Any]:
+        x, real, (state, made), by_output = inputs
+
+        def again(state: Arrays, x: Arrays) -> tuple[Arrays, Any]:
+            factors: dict[int, jax.Array] = {}
+
+            def product(i: int, factor: jax.Array) -> jax.Array:
+                factors[i] = factor
+                return _known(made[i], x[i], factor, kernels[i])
+
+            return _select(real, cell(state, x, product), state), factors
+
+        _, back, factors = jax.vjp(again, state, x, has_aux=True)
+        by_state, by_x = back((by_state[0] + by_output, *by_state[1:]))
+        return by_state, (by_x, factors)
+
+    start = (by_last,) + (jnp.zeros_like(by_last),) * (states - 1)
+    _, (by_x, factors) = lax.scan(step, start, (xs, mask, kept, by_all), reverse=not reverse)
+    # What reaches xs[i] is what reaches its product.
+    return tuple(jnp.einsum("tbd,tbn->dn", factors[i], by_x[i]) for i in range(len(kernels))), by_x, None
+
+
+masked_scan.defvjp(_forward, _backward)
+
+
+def _select(real: jax.Array, new: Arrays, old: Arrays) -> Arrays:
+    return tuple(jnp.where(real[:, None], n, o) for n, o in zip(new, old, strict=True))
+
+
+@jax.custom_vjp
+def _known(product: jax.Array, x: jax.Array, factor: jax.Array, kernel: jax.Array) -> jax.Array:
+    """x + factor @ kernel, which is `product`; its derivative goes to x and to the factor."""
+    return product
+
+
+_known.defvjp(lambda product, x, factor, kernel: (product, kernel), lambda kernel, g: (None, g, g @ kernel.T, None))
 
 
 class GRU(nn.Module):
@@ -21,13 +142,15 @@ class GRU(nn.Module):
 
     Attributes:
       width: d, of the state.
-      activation: φ.
+      activation: φ, of `ACTIVATIONS`.
       reset: where the reset gate acts.
+      reverse: from the last word to the first.
     """
 
     width: int
     activation: str = "tanh"
     reset: str = "before"
+    reverse: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -35,26 +158,47 @@ class GRU(nn.Module):
 
         A padded step copies the state; a row without any real step ends at zeros.
         """
-        d = self.width
-
-        def kernel(name: str, rows: int) -> jax.Array:
-            return glorot(self, name, (rows, d), ("embed", "hidden"))
-
-        w = jnp.concatenate([kernel(f"w_{gate}", x.shape[-1]) for gate in "zrh"], 1)
-        b = jnp.concatenate([zeros(self, f"b_{gate}", d, "hidden") for gate in "zrh"])
-        u_gates = jnp.concatenate([kernel("u_z", d), kernel("u_r", d)], 1)
-        u = kernel("u_h", d)
-        c = zeros(self, "c_h", d, "hidden") if self.reset == "after" else None
-        phi = ACTIVATIONS[self.activation]
-
-        def step(h: jax.Array, inputs: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            xt, real = inputs
-            z, r = jnp.split(nn.sigmoid(xt[:, : 2 * d] + h @ u_gates), 2, axis=1)
-            inner = (r * h) @ u if c is None else r * (h @ u + c)
-            new = h + z * (phi(xt[:, 2 * d :] + inner) - h)
-            h = jnp.where(real[:, None], new, h)
-            return h, h
-
-        start = jnp.zeros((x.shape[0], d), x.dtype)
-        last, states = lax.scan(step, start, ((x @ w + b).swapaxes(0, 1), mask.T))
+        w, u, b = _gates(self, "zrh", x.shape[-1], self.width)
+        x = x.swapaxes(0, 1)
+        xs = (x @ jnp.concatenate(w[:2], 1) + jnp.concatenate(b[:2]), x @ w[2] + b[2])
+        if self.reset == "after":
+            c = zeros(self, "c_h", self.width, "hidden")
+            xs = (xs[0], jnp.broadcast_to(c, xs[1].shape), xs[1])
+        cell = partial(gru_after if self.reset == "after" else gru_before, self.activation)
+        scan: Any = masked_scan  # custom_vjp's own type says nothing of what it gives
+        states, last = scan(cell, 1, self.reverse, (jnp.concatenate(u[:2], 1), u[2]), xs, mask.T)
         return states.swapaxes(0, 1), last
+
+
+class LSTM(nn.Module):
+    """Long short-term memory over a sequence, right-padded: gates i, f, o, g, no peepholes (SYSTEMS 0.3).
+
+    Attributes:
+      width: d, of the state and of the cell.
+      forget_bias: what the forget gate's bias is at first.
+      reverse: from the last word to the first.
+    """
+
+    width: int
+    forget_bias: float = 1.0
+    reverse: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Inputs `[B, T, e]`, mask `[B, T]` to all states `[B, T, d]` and the last real one `[B, d]`, as `GRU`."""
+        w, u, b = _gates(self, "ifog", x.shape[-1], self.width, {"f": self.forget_bias})
+        xs = (x.swapaxes(0, 1) @ jnp.concatenate(w, 1) + jnp.concatenate(b),)
+        scan: Any = masked_scan  # custom_vjp's own type says nothing of what it gives
+        states, last = scan(lstm, 2, self.reverse, (jnp.concatenate(u, 1),), xs, mask.T)
+        return states.swapaxes(0, 1), last
+
+
+def _gates(
+    module: nn.Module, names: str, inputs: int, width: int, start: dict[str, float] | None = None
+) -> tuple[list[jax.Array], list[jax.Array], list[jax.Array]]:
+    """Each gate's W `[inputs, width]`, U `[width, width]` and bias, zeros at first or what `start` says."""
+    start = start or {}
+    w = [glorot(module, f"w_{g}", (inputs, width), ("embed", "hidden")) for g in names]
+    b = [constants(module, f"b_{g}", width, "hidden", start.get(g, 0.0)) for g in names]
+    u = [glorot(module, f"u_{g}", (width, width), ("embed", "hidden")) for g in names]
+    return w, u, b

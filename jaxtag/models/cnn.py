@@ -1,6 +1,7 @@
 """zsl/cnn: convolutions over words, two hidden layers, softmax (SYSTEMS 1.5)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -20,6 +21,8 @@ class Settings:
       trainable: whether word vectors learn.
       windows, filters: of the convolutions; `filters` of each window.
       activation: of the convolutions.
+      pool: over time, each filter's greatest value (`max`), or `flatten`, the values at the first `length` words.
+      length: words that `flatten` takes.
       hidden: widths of the layers between the filters and the hashtags.
       dropout: rate after each hidden layer.
     """
@@ -29,6 +32,8 @@ class Settings:
     windows: tuple[int, ...] = (3, 5, 7)
     filters: int = 32
     activation: str = "softplus"
+    pool: Literal["max", "flatten"] = "max"
+    length: int = 40
     hidden: tuple[int, ...] = (1024, 256)
     dropout: float = 0.5
 
@@ -44,7 +49,7 @@ class Model(nn.Module):
         """Declare the layers."""
         s = self.settings
         self.word_table = WordTable(self.words, s.embedding, s.trainable)
-        self.bank = ConvolutionBank(s.windows, s.filters, s.activation)
+        self.bank = ConvolutionBank(s.windows, s.filters, s.activation, s.pool, s.length)
         self.layers = [Dense(width) for width in s.hidden]
         self.head = SoftmaxHead(self.hashtags, s.hidden[-1])
 

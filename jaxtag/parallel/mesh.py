@@ -21,6 +21,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "hidden": ("fsdp", "tensor"),  # what a layer gives
     "embed": (),  # what a layer takes
     "window": (),  # places of a convolution
+    "layers": (),  # layers of one shape, scanned
     "scalar": (),  # an axis of size 1
 }
 

@@ -1,5 +1,6 @@
 """What a report says of the dataset: where its posts went, its hashtags, and posts with recommendations."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from jaxtag.data.dataset import Dataset, Split, open_dataset
 from jaxtag.errors import JaxtagError
-from jaxtag.report import plots
+from jaxtag.report import corpus, plots
 from jaxtag.report.document import Block, Heading, Paragraph, Picture, Table
 from jaxtag.report.runs import Predictions, Run
 from jaxtag.report.tables import Strong
@@ -46,19 +47,20 @@ def open_for(run: Run) -> Data:
     return Data(dataset, split)
 
 
-def overview(data: Data, out: Path, prefix: str) -> list[Block]:
-    """Funnel, statistics and hashtag frequencies of the dataset."""
+def overview(data: Data, out: Path, prefix: str, vectors: Sequence[str] = ()) -> list[Block]:
+    """Funnel, statistics and pictures of the dataset.
+
+    Args:
+      data: the dataset and split.
+      out: folder for the pictures.
+      prefix: of their names.
+      vectors: names of word vectors, of which the first that the split has gives the hashtags' places on the map.
+    """
     blocks: list[Block] = [Heading("Dataset", 3)]
     if data.dataset is None or data.split is None:
         return [*blocks, Paragraph(f"{data.absent} Its statistics are left out.")]
     dataset, split = data.dataset, data.split
-    hashtags = dataset.column("hashtags")
-    lengths = hashtags.lengths(split.train)
-    position = np.full(len(dataset.hashtags) + 1, len(split.hashtags))
-    position[split.hashtags] = np.arange(len(split.hashtags))
-    first = np.cumsum(lengths) - lengths
-    used = hashtags.values[np.arange(lengths.sum()) + np.repeat(hashtags.offsets[split.train] - first, lengths)]
-    counts = np.bincount(position[used], minlength=len(split.hashtags) + 1)[:-1]
+    counts = _uses(dataset, split, "hashtags", split.hashtags, len(dataset.hashtags))
     facts = {
         "posts": dataset.rows, "training posts": len(split.train), "validation posts": len(split.validation),
         "test posts": len(split.test), "hashtags of the split": len(split.hashtags),
@@ -66,8 +68,6 @@ def overview(data: Data, out: Path, prefix: str) -> list[Block]:
         "hashtags of a training post": float(counts.sum() / max(len(split.train), 1)),
         "words of a post": float(dataset.column("tokens").lengths().mean()) if dataset.has("tokens") else None,
     }  # fmt: skip
-    names = [dataset.hashtags.entries[h] for h in split.hashtags]
-    picture = plots.hashtag_bars(names, counts.tolist(), out / f"{prefix}hashtags.png")
     # The split's funnel begins with what the dataset's ends with.
     steps = [*dataset.info["funnel"], *split.info.get("funnel", [])[1:]]
     return [
@@ -78,8 +78,52 @@ def overview(data: Data, out: Path, prefix: str) -> list[Block]:
             "steps leave out are still their authors' histories."
         ),
         Table(steps, ["step", "posts"]),
-        Picture(picture, f"Training posts of each hashtag of split {split.name}."),
+        *_pictures(dataset, split, counts, out, prefix, vectors),
     ]
+
+
+def _pictures(
+    dataset: Dataset, split: Split, counts: np.ndarray, out: Path, prefix: str, vectors: Sequence[str]
+) -> list[Block]:
+    """Posts of each hashtag, words as a cloud, and hashtags as a map of their vectors."""
+    names = [dataset.hashtags.entries[h] for h in split.hashtags]
+    bars = plots.hashtag_bars(names, counts.tolist(), out / f"{prefix}hashtags.png")
+    blocks: list[Block] = [Picture(bars, f"Training posts of each hashtag of split {split.name}.")]
+    if dataset.has("tokens"):
+        uses = _uses(dataset, split, "tokens", split.words, len(dataset.words))
+        words = [dataset.words.entries[w] for w in split.words]
+        if cloud := corpus.word_cloud(words, uses.tolist(), out / f"{prefix}words.png"):
+            said = f"The words used most in training posts, of {len(words):,}, without stop words."
+            blocks.append(Picture(cloud, said))
+    name, table = _hashtag_vectors(split, vectors)
+    if table is None:
+        how = f"jaxtag-prep vectors --data {dataset.path} --split {split.name}"
+        return [*blocks, Paragraph(f"The split has no vectors of hashtags, so there is no map of them: {how}")]
+    if drawn := corpus.hashtag_map(names, counts.tolist(), table[: len(names)], out / f"{prefix}hashtag-map.png"):
+        said = (f"Hashtags by t-SNE of their {name} vectors: what stands together is used alike. Larger dots have more "
+                "posts; names that would hide others are left out.")  # fmt: skip
+        blocks.append(Picture(drawn, said))
+    return blocks
+
+
+def _hashtag_vectors(split: Split, wanted: Sequence[str]) -> tuple[str, np.ndarray | None]:
+    """Vectors of the split's hashtags and their name: the first of `wanted` that has some, or any that has."""
+    there = sorted((p.name for p in (split.path / "vectors").glob("*") if p.is_dir()), reverse=True)
+    for name in dict.fromkeys([*(w for w in wanted if w in there), *there]):
+        try:
+            return name, np.asarray(split.hashtag_vectors(name))
+        except JaxtagError:  # made without hashtags, or damaged
+            continue
+    return "", None
+
+
+def _uses(dataset: Dataset, split: Split, column: str, kept: np.ndarray, known: int) -> np.ndarray:
+    """How often each of the dataset ids `kept [n]` occurs in training posts, `[n]`, of `known` ids in all."""
+    ragged = dataset.column(column)
+    lengths = ragged.lengths(split.train)
+    first = np.cumsum(lengths) - lengths
+    used = ragged.values[np.arange(lengths.sum()) + np.repeat(ragged.offsets[split.train] - first, lengths)]
+    return np.bincount(used, minlength=known)[kept]
 
 
 def examples(runs: list[Run], part: str, data: Data) -> list[Block]:

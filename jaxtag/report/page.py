@@ -72,7 +72,7 @@ def _group(runs: list[Run], out: Path, prefix: str) -> tuple[list[Block], dict[s
         blocks += section + [Paragraph(f"Not evaluated on the {part} part: {', '.join(missing)}.")] * bool(missing)
         blocks += datasets.examples(having, part, data)
     blocks += _training(runs, out, prefix)
-    blocks += datasets.overview(data, out, prefix)
+    blocks += datasets.overview(data, out, prefix, [str(run.settings.get("data.vectors") or "") for run in runs])
     blocks += [Heading("Settings", 3), Paragraph("Bold where the runs differ."), _settings(runs)]
     return blocks, result
 
@@ -168,11 +168,13 @@ def _training(runs: list[Run], out: Path, prefix: str) -> list[Block]:
     metric = metrics[0] if metrics else "loss"
     losses = {r.name: _curve(r.training, "loss") for r in runs}
     scores = {r.name: _curve(r.validation, metric) for r in runs}
-    picture = plots.learning_curves(losses, scores, metric, out / f"{prefix}learning-curves.png")
+    held_out = {r.name: _curve(r.validation, "loss") for r in runs}
+    picture = plots.learning_curves(losses, scores, metric, out / f"{prefix}learning-curves.png", held_out)
+    both = any(steps for steps, _ in held_out.values())
     return [
         Heading("Training", 3),
         Table(rows, list(rows[0])),
-        Picture(picture, f"Training loss and validation {metric}."),
+        Picture(picture, f"{'Training and validation' if both else 'Training'} loss, and validation {metric}."),
     ]
 
 

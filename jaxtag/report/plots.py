@@ -28,6 +28,7 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 PANELS = {"precision": "Precision@k", "recall": "Recall@k", "f1": "F1@k", "accuracy": "Accuracy@k"}
 MOST_BARS = 25
+EVERY_BAR = 60  # hashtags up to which each has a bar
 SMOOTH_FROM = 60  # points from which a running mean is drawn over the raw curve
 
 
@@ -36,17 +37,20 @@ def learning_curves(
     scores: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     metric: str,
     path: Path,
+    validation: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
 ) -> Path:
-    """Training loss and the validation metric against the step; the best validation value of each run is ringed.
+    """Loss and the validation metric against the step; the best validation value of each run is ringed.
 
     Args:
       losses: by run, steps and training losses.
       scores: by the same runs, steps and values of `metric`.
       metric: its name.
       path: of the PNG.
+      validation: by the same runs, steps and validation losses, where they were kept.
     """
     style = line_styles(list(losses))
-    with _figure(path, (9.5, 3.9)) as figure:
+    validation = validation or {}
+    with figure_at(path, (9.5, 3.9)) as figure:
         left, right = figure.subplots(1, 2)
         for name, (steps, values) in losses.items():
             look = {"color": style[name][0], "linestyle": style[name][1]}
@@ -54,17 +58,19 @@ def learning_curves(
                 left.plot(steps, values, color=style[name][0], alpha=0.25)
                 values = _running_mean(np.asarray(values, float))
             left.plot(steps, values, **look)
+            left.plot(*validation.get(name, ((), ())), **look, marker="o", markersize=3.5, linewidth=0.9)
             steps, values = scores[name]
             if len(values):
                 right.plot(steps, values, **look, marker="o", markersize=3.5)
                 best = int(np.argmin(values) if metric == "loss" else np.argmax(values))
                 right.plot(steps[best], values[best], "o", markersize=9, fillstyle="none", color=style[name][0])
-        left.set(title="Training loss", xlabel="step")
+        dotted = any(len(values) for _, values in validation.values())
+        left.set(title="Loss: training, validation dotted" if dotted else "Training loss", xlabel="step")
         right.set(title=f"Validation {metric} (best ringed)", xlabel="step")
         for axes in (left, right):
             axes.margins(x=0.03)
             _whole_steps(axes)
-        _legend(figure, [(*style[n], _short(n)) for n in losses])
+        _legend(figure, [(*style[n], short(n)) for n in losses])
     return path
 
 
@@ -78,7 +84,7 @@ def against_k(systems: Mapping[str, Mapping[str, float]], baselines: Sequence[st
     """
     style = line_styles([n for n in systems if n not in baselines])
     style |= {n: (QUIET[i % len(QUIET)], DASHES[i % len(DASHES)]) for i, n in enumerate(baselines)}
-    with _figure(path, (9.5, 6.2)) as figure:
+    with figure_at(path, (9.5, 6.2)) as figure:
         panels = figure.subplots(2, 2, sharex=True)
         for (score, title), axes in zip(PANELS.items(), panels.flat):
             for name, metrics in systems.items():
@@ -90,12 +96,12 @@ def against_k(systems: Mapping[str, Mapping[str, float]], baselines: Sequence[st
             axes.set_ylim(bottom=0)
         for axes in panels[1]:
             axes.set_xlabel("k, hashtags recommended")
-        _legend(figure, [(*style[n], _short(n)) for n in systems])
+        _legend(figure, [(*style[n], short(n)) for n in systems])
     return path
 
 
 def hashtag_bars(names: Sequence[str], counts: Sequence[int], path: Path) -> Path:
-    """How many posts have each hashtag: the most used by name, and all of them by rank on a log scale.
+    """How many posts have each hashtag, most used first: a bar each, or of many the first and all of them by rank.
 
     Args:
       names: hashtags, without '#'.
@@ -105,16 +111,18 @@ def hashtag_bars(names: Sequence[str], counts: Sequence[int], path: Path) -> Pat
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     order = np.argsort(-np.asarray(counts), kind="stable")
+    if len(order) <= EVERY_BAR:
+        return _every_bar([names[int(i)] for i in order], np.asarray(counts)[order], path)
     top = order[:MOST_BARS]
     ranked = np.asarray(counts)[order]
-    with _figure(path, (9.5, 1.6 + 0.2 * max(len(top), 8))) as figure:
+    with figure_at(path, (9.5, 1.6 + 0.2 * max(len(top), 8))) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
         place = np.arange(len(top))
         left.barh(place, ranked[: len(top)], color=COLOURS[0], height=0.72)
         for y, count in zip(place, ranked):
             left.annotate(f"{count:,}", (count, y), (3, 0), textcoords="offset points", va="center", fontsize=8,
                           color="#5a6676")  # fmt: skip
-        left.set_yticks(place, [f"#{_short(names[int(i)], 24)}" for i in top], fontsize=8)
+        left.set_yticks(place, [f"#{short(names[int(i)], 24)}" for i in top], fontsize=8)
         left.invert_yaxis()
         left.grid(axis="y", visible=False)
         left.margins(x=0.12, y=0.01)
@@ -129,6 +137,27 @@ def hashtag_bars(names: Sequence[str], counts: Sequence[int], path: Path) -> Pat
     return path
 
 
+def _every_bar(names: Sequence[str], counts: np.ndarray, path: Path) -> Path:
+    """A standing bar for each hashtag, its name below it."""
+    from matplotlib.ticker import StrMethodFormatter
+
+    with figure_at(path, (9.5, 4.4)) as figure:
+        axes = figure.subplots()
+        place = np.arange(len(names))
+        axes.bar(place, counts, color=COLOURS[0], width=0.72)
+        few = len(names) <= 12
+        turn = (
+            {} if few else {"rotation": 90 if len(names) > 30 else 50, "ha": "center" if len(names) > 30 else "right"}
+        )
+        axes.set_xticks(place, [f"#{short(n, 12 if few else 20)}" for n in names], fontsize=8, rotation_mode="anchor"
+                        if turn.get("ha") == "right" else "default", **turn)  # fmt: skip
+        axes.grid(axis="x", visible=False)
+        axes.margins(x=0.01)
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.set(title=f"Posts of each of {len(names)} hashtags", ylabel="posts")
+    return path
+
+
 def differences(rows: Sequence[tuple[str, float, float, float]], metric: str, path: Path) -> Path:
     """Differences between runs with their 95 % intervals; those that exclude 0 are filled.
 
@@ -137,7 +166,7 @@ def differences(rows: Sequence[tuple[str, float, float, float]], metric: str, pa
       metric: what differs.
       path: of the PNG.
     """
-    with _figure(path, (9.5, 1.3 + 0.42 * len(rows))) as figure:
+    with figure_at(path, (9.5, 1.3 + 0.42 * len(rows))) as figure:
         axes = figure.subplots()
         for y, (_, value, low, high) in enumerate(rows):
             sure = low > 0 or high < 0
@@ -148,7 +177,7 @@ def differences(rows: Sequence[tuple[str, float, float, float]], metric: str, pa
             axes.annotate(label, (high, y), (7, 0), textcoords="offset points", va="center", fontsize=8.5,
                           color="#333a44")  # fmt: skip
         axes.axvline(0, color="#333a44", linewidth=1)
-        axes.set_yticks(range(len(rows)), [_short(row[0], 60) for row in rows])
+        axes.set_yticks(range(len(rows)), [short(row[0], 60) for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.grid(axis="y", visible=False)
         axes.margins(x=0.1)
@@ -163,7 +192,7 @@ def line_styles(names: Sequence[str]) -> dict[str, tuple[str, Any]]:
 
 
 @contextmanager
-def _figure(path: Path, size: tuple[float, float]) -> Iterator[Any]:
+def figure_at(path: Path, size: tuple[float, float]) -> Iterator[Any]:
     """An empty figure of `size` inches, written to `path` in one step when the block ends."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -202,6 +231,7 @@ def _whole_steps(axes: Any) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def _short(text: str, most: int = 40) -> str:
+def short(text: str, most: int = 40) -> str:
+    """`text` on one line, its end replaced by '…' beyond `most` characters."""
     text = plain(text)
     return text if len(text) <= most else text[: most - 1] + "…"

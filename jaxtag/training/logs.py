@@ -2,11 +2,13 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from jaxtag.errors import JaxtagError
 from jaxtag.files import write_text
 
 
@@ -16,11 +18,11 @@ def say(text: str) -> None:
 
 
 class Log:
-    """`metrics.jsonl` of a run, and its progress bar."""
+    """`metrics.jsonl` of a run, its TensorBoard folder where there is one, and its progress bar."""
 
-    def __init__(self, path: Path, step: int, total: int):
-        """Go on writing `path` from `step`; lines past it, of a run that was killed later, are dropped."""
-        kept = []
+    def __init__(self, run: Path, step: int, total: int, tensorboard: bool = False):
+        """Go on writing in `run` from `step`; what is past it, of a run that was killed later, is dropped."""
+        path, kept = run / "metrics.jsonl", []
         if path.exists():
             for line in path.read_text(encoding="utf-8").split("\n"):
                 try:
@@ -31,6 +33,7 @@ class Log:
                     kept.append(line + "\n")
         write_text(path, "".join(kept))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for as long as the run)
+        self._board = _Board(run / "tensorboard", map(json.loads, kept)) if tensorboard else None
         self._bar = tqdm(
             total=total,
             initial=step,
@@ -46,6 +49,8 @@ class Log:
         """Append `row` as one JSON line; the keys in `show` stand behind the progress bar."""
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
+        if self._board:
+            self._board.write(row)
         self._shown |= {key: f"{row[key]:.4g}" for key in show if key in row}
         self._bar.set_postfix(self._shown, refresh=False)
         self._bar.update(row["step"] - self._bar.n)
@@ -54,3 +59,44 @@ class Log:
         """Close the file and the bar."""
         self._bar.close()
         self._file.close()
+        if self._board:
+            self._board.close()
+
+
+def check_tensorboard() -> None:
+    """Refuse to write for TensorBoard without the library that does.
+
+    Raises:
+      JaxtagError: it is not installed.
+    """
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError:
+        raise JaxtagError(
+            "training.tensorboard needs tensorboardX, which is not installed", "pip install 'jaxtag[tensorboard]'"
+        ) from None
+
+
+class _Board:
+    """The rows of `metrics.jsonl` as TensorBoard reads them: a scalar `<kind>/<key>` a number.
+
+    Event files cannot be cut, so a resumed run writes its folder anew, from the rows that were kept: no step
+    stands in it twice.
+    """
+
+    def __init__(self, folder: Path, rows: Iterable[dict[str, Any]]):
+        from tensorboardX import SummaryWriter
+
+        for old in folder.glob("events.out.tfevents.*"):
+            old.unlink()
+        self._writer = SummaryWriter(str(folder))
+        for row in rows:
+            self.write(row)
+
+    def write(self, row: dict[str, Any]) -> None:
+        for key, value in row.items():
+            if key not in ("kind", "step"):
+                self._writer.add_scalar(f"{row['kind']}/{key.replace('@', '_at_')}", value, row["step"])
+
+    def close(self) -> None:
+        self._writer.close()

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +19,11 @@ from jaxtag.parallel.mesh import replicated
 from jaxtag.runs import Bound, begin, check_training, parameters
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.logs import Log, say
+from jaxtag.training.memory import Memory
+from jaxtag.training.schedules import total_steps
 from jaxtag.training.state import create, numbers_of
-from jaxtag.training.step import make_dispatch, make_train_step
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What the loop remembers from one checkpoint to the next, so that a resumed run goes on the same way.
-
-    Attributes:
-      best, best_step: the best validation metric, and when it was seen.
-      worse: evaluations since then.
-      seconds: spent training, over all starts.
-      finished: nothing is left to do.
-    """
-
-    best: float = -1.0
-    best_step: int = 0
-    worse: int = 0
-    seconds: float = 0.0
-    finished: bool = False
+from jaxtag.training.step import SUMS, make_dispatch, make_train_step
+from jaxtag.training.validation import Loss
 
 
 def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
@@ -96,22 +81,23 @@ class Trainer:
         training, self._bound = bound.experiment.training, bound
         self._path, self._training = run, training
         self._per_epoch = order.steps_per_epoch(len(bound.split.train), training.batch)
-        self._total = training.steps or max(1, round(training.epochs * self._per_epoch))
+        self._total = total_steps(training, len(bound.split.train))
         self._every = training.evaluate_every or self._per_epoch
         say(
             f"{parameters(bound):,} parameters; {len(bound.split.train):,} posts, "
             f"{len(bound.split.hashtags)} hashtags; {self._per_epoch} steps an epoch; mesh {dict(bound.mesh.shape)}"
         )
         self._source, self._vectors = source, vectors
-        self._evaluator = Evaluator(bound, source)
+        self._evaluator, self._loss = Evaluator(bound, source), Loss(bound, source)
         self._checkpoints = Checkpoints(run / "checkpoints")
         table = bound.system.sizes.hashtags
         numbers = numbers_of(bound.experiment, bound.split.train, len(bound.split.hashtags), table)
-        self._numbers = jax.device_put(numbers, replicated(bound.mesh))
+        self._numbers = self._put(numbers)
         self._memory, self._state = self._start()
-        step = make_train_step(bound.system, bound.optimizer)
+        self._lower()
+        step = make_train_step(bound.system, bound.optimizer, bound.mesh)
         self._dispatch = make_dispatch(step, self._source, training.batch, bound.abstract, bound.mesh)
-        self._log = Log(run / "metrics.jsonl", self._step, self._total)
+        self._log = Log(run, self._step, self._total, training.tensorboard)
         self._pending: tuple[int, int, Any] | None = None  # first step, steps, sums of the dispatch in flight
         self._clock = self._saved = time.perf_counter()
         self._pace = 1  # steps a dispatch, set by the measured speed
@@ -146,18 +132,23 @@ class Trainer:
             state, memory = self._checkpoints.restore(self._step, self._bound.abstract)
             memory.pop("format")
             say(f"going on from step {self._step}")
-            found = Memory(**memory)
-            # A longer run was asked for since, or more patience.
-            early = self._training.patience and found.worse >= self._training.patience
-            return replace(found, finished=bool(early or self._step >= self._total)), state
+            return Memory(**memory).ended(self._step, self._total, self._training), state
         args = (self._bound.system, self._bound.optimizer, self._bound.abstract, self._training.seed, self._bound.mesh)
         return Memory(), create(*args, self._vectors)
+
+    def _put(self, values: Any) -> Any:
+        return jax.device_put(values, replicated(self._bound.mesh))
+
+    def _lower(self) -> None:
+        """Train on at the rate that the schedule `plateau` has come to."""
+        if self._memory.drops:
+            rate = np.float32(self._memory.learning_rate(self._training))
+            self._numbers = self._numbers | {"learning_rate": self._put(rate)}
 
     def _launch(self, steps: int) -> None:
         """Start a dispatch, then look at the one before it: the device never waits for the host."""
         feed = self._source.feed(self._step, steps)
-        count = jax.device_put(np.int32(steps), replicated(self._bound.mesh))
-        self._state, sums = self._dispatch(self._state, self._numbers, feed, count)
+        self._state, sums = self._dispatch(self._state, self._numbers, feed, self._put(np.int32(steps)))
         self._look()
         self._pending = (self._step, steps, sums)
         self._step += steps
@@ -172,7 +163,7 @@ class Trainer:
             return
         first, steps, sums = self._pending
         self._pending = None
-        loss, weight, norm = (np.asarray(jax.device_get(sums[k]))[:steps] for k in ("loss", "weight", "gradient_norm"))
+        loss, weight, norm, rates, rows = (np.asarray(jax.device_get(sums[k]))[:steps] for k in SUMS)
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
         bad = ~(np.isfinite(loss) & np.isfinite(norm))
@@ -183,38 +174,39 @@ class Trainer:
                 + (f"the checkpoint of step {kept} is kept" if kept else "nothing was saved yet"),
                 "lower training.learning_rate or training.clip",
             )
-        rate = steps * self._training.batch / seconds
         self._pace = max(1, min(2 * steps, round(steps * self._training.dispatch_seconds / seconds)))
         self._memory = replace(self._memory, seconds=self._memory.seconds + seconds)
-        self._log.write(
-            {
-                "kind": "train",
-                "step": first + steps,
-                "epoch": (first + steps) / self._per_epoch,
-                "loss": float(loss.sum() / weight.sum()),
-                "gradient_norm": float(norm.mean()),
-                "learning_rate": self._training.learning_rate,
-                "posts_per_second": rate,
-                "seconds": self._memory.seconds,
-            },
-            show=("loss", "posts_per_second"),
-        )
+        row = {
+            "kind": "train",
+            "step": first + steps,
+            "epoch": (first + steps) / self._per_epoch,
+            "loss": float(loss.sum() / weight.sum()),
+            "gradient_norm": float(norm.mean()),
+            "learning_rate": float(f"{rates[-1]:.7g}"),  # as it is written: a float32 has no more digits
+            "posts_per_second": steps * self._training.batch / seconds,
+            "seconds": self._memory.seconds,
+        }
+        if rows.any():  # row-sparse tables: the most rows a step touched, and the steps that touched too many
+            row |= {"rows": int(rows.max()), "overflowed": int((rows > self._training.rows).sum())}
+        self._log.write(row, show=("loss", "posts_per_second"))
 
     def _evaluate(self) -> None:
         """Evaluate on the validation part, decide whether to go on, save."""
         self._look()
         name = self._bound.experiment.evaluation.metric
-        found = self._evaluator(self._state, self._bound.split.part("validation")).metrics
-        value, m = found[name], self._memory
-        better = value > m.best
-        m = replace(m, best=value, best_step=self._step, worse=0) if better else replace(m, worse=m.worse + 1)
-        early = bool(self._training.patience) and m.worse >= self._training.patience
-        self._memory = replace(m, finished=early or self._step >= self._total)
-        row = {"kind": "validation", "step": self._step, "epoch": self._step / self._per_epoch, **found}
+        rows = self._bound.split.part("validation")
+        found = self._evaluator(self._state, rows).metrics
+        loss = self._loss(self._state, self._numbers, rows)
+        value, before = found[name], self._memory
+        self._memory = m = before.judged(value, self._step, self._total, self._training)
+        if m.drops > before.drops:
+            self._lower()
+        row = {"kind": "validation", "step": self._step, "epoch": self._step / self._per_epoch, **found, "loss": loss}
         self._log.write(row, show=(name,))
         say(
             f"step {self._step}, epoch {self._step / self._per_epoch:.2f}: validation {name} {value:.4f}"
-            + (", the best so far" if better else f", best {m.best:.4f} at step {m.best_step}")
+            + (f", best {m.best:.4f} at step {m.best_step}" if m.worse else ", the best so far")
+            + (f"; learning rate {m.learning_rate(self._training):.3g} from here" if m.drops > before.drops else "")
         )
         self._save(value)
         self._clock = time.perf_counter()

@@ -5,11 +5,31 @@ changes nothing but the order of additions.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-Objective = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+Loss = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What training minimises.
+
+    Attributes:
+      loss: of logits, labels, allowed hashtags and smoothing to a loss and a weight per post.
+      couples: a post's loss depends on the other posts of its batch, so that the batch cannot be divided.
+    """
+
+    loss: Loss
+    couples: bool = False
+
+    def __call__(
+        self, logits: jax.Array, labels: jax.Array, allowed: jax.Array, smoothing: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Loss `[B]` and weight `[B]`."""
+        return self.loss(logits, labels, allowed, smoothing)
 
 
 def log_probabilities(logits: jax.Array, allowed: jax.Array) -> jax.Array:
@@ -47,4 +67,4 @@ def single(
     return pairs(logits, labels[:, :1], allowed, smoothing)
 
 
-OBJECTIVES: dict[str, Objective] = {"pairs": pairs, "single": single}
+OBJECTIVES: dict[str, Objective] = {"pairs": Objective(pairs), "single": Objective(single)}

@@ -16,6 +16,7 @@ from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import replicated, state_shardings, unbox
 from jaxtag.systems import System
 from jaxtag.training.optimizers import Optimizer
+from jaxtag.training.schedules import total_steps, warmup_steps
 
 INITIAL, DROPOUT = 0, 1  # streams of random numbers
 State = dict[str, Any]
@@ -39,6 +40,8 @@ def numbers_of(experiment: Experiment, rows: np.ndarray, hashtags: int, table: i
     training = experiment.training
     rates = {name: np.float32(getattr(training, name)) for name in ("learning_rate", "weight_decay", "l2", "smoothing")}
     return rates | {
+        "warmup": np.float32(warmup_steps(training, len(rows))),
+        "total": np.float32(total_steps(training, len(rows))),
         "dropout": np.float32(getattr(experiment.model, "dropout", 0)),
         "seed": np.uint32(training.seed),
         "rows": rows.astype(np.int32),

@@ -1,6 +1,5 @@
 """The training step, and many of them in one dispatch."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,34 +11,46 @@ from jax.sharding import Mesh
 from jaxtag.data.batches import Source
 from jaxtag.parallel.mesh import replicated
 from jaxtag.systems import System
+from jaxtag.training.gradients import gradient_of
 from jaxtag.training.optimizers import Optimizer
+from jaxtag.training.rows import Step, by_rows
+from jaxtag.training.schedules import rate
 from jaxtag.training.state import DROPOUT, State, key_of
 
-Step = Callable[[State, dict[str, Any], dict[str, Any]], tuple[State, dict[str, jax.Array]]]
+SUMS = ("loss", "weight", "gradient_norm", "learning_rate", "rows")  # what a step tells
 
 
-def make_train_step(system: System, optimizer: Optimizer) -> Step:
+def make_train_step(system: System, optimizer: Optimizer, mesh: Mesh | None = None) -> Step:
     """`train_step(state, numbers, batch) -> (state, sums)`: one update, from sums divided once.
 
-    `sums` has `loss` and `weight`, summed over the whole batch, and `gradient_norm`, before clipping.
+    `sums` has `loss` and `weight`, summed over the whole batch, `gradient_norm`, before clipping,
+    `learning_rate`, and `rows`, how many rows the batch touched of its most touched table, 0 where all
+    are dense. What `optimizer.training` says of accumulation, precision and rows is wrapped around it.
+
+    Args:
+      system, optimizer: that learn.
+      mesh: where; None leaves the layout of what `training.rows` gathers to the compiler.
     """
 
-    def total(params: Any, collections: Any, batch: Any, numbers: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        loss, weight, collections = system.loss(params, collections, batch, numbers, key)
-        return loss.sum(), (weight.sum(), collections)
+    def sized(system: System) -> Step:
+        gradient = gradient_of(system, optimizer.training)
 
-    def train_step(state: State, numbers: dict[str, Any], batch: dict[str, Any]) -> tuple[State, dict[str, jax.Array]]:
-        key = key_of(numbers["seed"], DROPOUT, state["step"])
-        params, opt_state = state["params"], state["opt_state"]
-        gradient = jax.value_and_grad(total, has_aux=True)
-        (loss, (weight, collections)), grads = gradient(params, state["collections"], batch, numbers, key)
-        grads = jax.tree.map(lambda g: g / jnp.maximum(weight, 1), grads)
-        updates, opt_state = optimizer.update(grads, opt_state, params, numbers)
-        params = optax.apply_updates(params, updates)
-        sums = {"loss": loss, "weight": weight, "gradient_norm": optax.global_norm(grads)}
-        return {"step": state["step"] + 1, "params": params, "collections": collections, "opt_state": opt_state}, sums
+        def train_step(state: State, numbers: dict[str, Any], batch: dict[str, Any]) -> tuple[State, dict[str, Any]]:
+            key = key_of(numbers["seed"], DROPOUT, state["step"])
+            params, opt_state = state["params"], state["opt_state"]
+            (loss, (weight, collections)), grads = gradient(params, state["collections"], batch, numbers, key)
+            grads = jax.tree.map(lambda g: g / jnp.maximum(weight, 1), grads)
+            now = numbers | {"learning_rate": rate(optimizer.training, numbers, state["step"])}
+            updates, opt_state = optimizer.update(grads, opt_state, params, now)
+            params = optax.apply_updates(params, updates)
+            norm, step = optax.global_norm(grads), state["step"] + 1
+            told = (loss, weight, norm, now["learning_rate"], jnp.float32(0))
+            state = {"step": step, "params": params, "collections": collections, "opt_state": opt_state}
+            return state, dict(zip(SUMS, told))
 
-    return train_step
+        return train_step
+
+    return by_rows(system, sized, optimizer.training, mesh)
 
 
 def make_dispatch(step: Step, source: Source, batch: int, abstract: State, mesh: Mesh) -> Any:
@@ -55,7 +66,7 @@ def make_dispatch(step: Step, source: Source, batch: int, abstract: State, mesh:
             state, sums = step(state, numbers, source.fetch(feed, numbers, state["step"], i, batch))
             return state, jax.tree.map(lambda all_, one: all_.at[i].set(one), kept, sums)
 
-        kept = {name: jnp.zeros(source.steps) for name in ("loss", "weight", "gradient_norm")}
+        kept = {name: jnp.zeros(source.steps) for name in SUMS}
         return lax.fori_loop(0, steps, body, (state, kept))
 
     shardings = jax.tree.map(lambda x: x.sharding, abstract)

@@ -1,0 +1,151 @@
+"""Steps: which posts a dataset keeps, decided across posts by the records alone, and the funnel that counts them.
+
+Everything is whole arrays over the records in source order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import funnel as funnels
+from .flat import Flat, take
+from .funnel import Funnel
+from .language import name
+from .records import FOREIGN, KEPT, REPOST
+
+OTHER_TEXT = "posts with an earlier post's id but another text, removed"
+
+
+@dataclass
+class State:
+    """What the steps taken so far have left.
+
+    Attributes:
+      flat: all records `[n]`.
+      left: which of them are left, bool `[n]`.
+      example: which may still be examples, bool `[n]`, left or not.
+      rank: which of several equal posts is to stay: the first of those of the lowest rank, int8 `[n]`.
+      funnel: the steps.
+      notes: what else the reader must know, counted.
+      narrowed: whether a step has narrowed the examples.
+    """
+
+    flat: Flat
+    left: np.ndarray
+    example: np.ndarray
+    rank: np.ndarray
+    funnel: Funnel
+    notes: dict[str, int]
+    narrowed: bool = False
+
+    def count(self, step: str) -> None:
+        """Count what is left after `step`: of what may be examples, where a step before has narrowed that."""
+        self.funnel = self.funnel.add(step, int((self.left & self.example).sum()), self.narrowed)
+
+
+def take_steps(flat: Flat, steps: Mapping[str, Any], funnel: Funnel, reposts: bool) -> State:
+    """The posts that `steps` leave.
+
+    Args:
+      flat: all records.
+      steps: what each step asks, in order, as `Preset.step_settings` says; a step that asks nothing is not taken.
+      funnel: what came before.
+      reposts: whether the source tells reposts, so that their step is told even when there was none.
+
+    Raises:
+      NothingLeft: a step has left no post.
+    """
+    count = len(flat.plain["ordinal"])
+    tagged = flat.hashtags.lengths() > 0
+    state = State(flat, np.ones(count, bool), np.ones(count, bool), (~tagged).astype(np.int8), funnel, {})
+    for step, asked in steps.items():
+        if not asked or (step == "reposts" and not reposts and not (flat.plain["verdict"] == REPOST).any()):
+            continue
+        if step == "ids":
+            if flat.plain["id"].any():
+                _ids(state)
+        elif step == "reposts":
+            state.left &= flat.plain["verdict"] != REPOST
+            state.count(funnels.ORIGINAL)
+        elif step == "language":
+            state.left &= flat.plain["verdict"] != FOREIGN
+            state.count(funnels.in_languages([name(code) for code in asked]))
+        elif step == "authors":
+            _authors(state, asked)
+        elif step == "hashtag":
+            _narrow(state, tagged, funnels.WITH_HASHTAG)
+        elif step == "words":
+            _narrow(state, flat.plain["length"] >= asked, funnels.long_enough(asked))
+        elif step == "duplicates":
+            state.left &= _is_leader(leaders(flat.plain["key"], state.rank, state.left))
+            state.count(funnels.DISTINCT)
+        else:
+            _near(state, asked)
+    state.funnel.check()
+    return state
+
+
+def leaders(key: np.ndarray, rank: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """For each row the row that stays in its stead: of the rows left with its key, the first of the lowest rank.
+
+    Rows with key 0, and rows that are not left, are alone.
+
+    Args:
+      key, rank, left: `[n]`.
+
+    Returns:
+      Row numbers, int64 `[n]`.
+    """
+    rows = np.flatnonzero(left & (key != 0))
+    order = rows[np.lexsort((rank[rows], key[rows]))]  # stable: rows of one key and rank stay in order
+    begins = np.ones(len(order), bool)
+    begins[1:] = key[order[1:]] != key[order[:-1]]
+    found = np.arange(len(key))
+    found[order] = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))]
+    return found
+
+
+def _is_leader(leader: np.ndarray) -> np.ndarray:
+    return leader == np.arange(len(leader))
+
+
+def _ids(state: State) -> None:
+    """Remove posts whose id another has; of a kept and a removed one the kept one stays."""
+    verdict = state.flat.plain["verdict"]
+    leader = leaders(state.flat.plain["id"], (verdict != KEPT).astype(np.int8), state.left)
+    again = np.flatnonzero(state.left & ~_is_leader(leader) & (verdict == KEPT))
+    text, lengths = state.flat.text, state.flat.text.lengths()
+    differ = lengths[again] != lengths[leader[again]]
+    same = again[~differ]
+    others = sum(not np.array_equal(text[row], text[first]) for row, first in zip(same, leader[same]))
+    if found := int(differ.sum()) + others:
+        state.notes[OTHER_TEXT] = found
+    state.left &= _is_leader(leader)
+    state.count(funnels.UNIQUE)
+
+
+def _authors(state: State, least: int) -> None:
+    author = state.flat.plain["author"]
+    posts = np.bincount(author[state.left], minlength=len(state.flat.authors))
+    posts[0] = 0  # nobody: posts that name no author are not one author's
+    state.left &= posts[author] >= least
+    state.count(funnels.by_authors(least))
+
+
+def _narrow(state: State, passes: np.ndarray, step: str) -> None:
+    state.example &= passes
+    state.rank += 2 * (~passes & (state.rank < 2)).astype(np.int8)
+    state.narrowed = True
+    state.count(step)
+
+
+def _near(state: State, threshold: float) -> None:
+    from . import near
+
+    rows = np.flatnonzero(state.left)
+    group = np.zeros(len(state.left), np.int64)
+    group[rows] = 1 + near.copies(take(state.flat.words, rows), threshold)
+    state.left &= _is_leader(leaders(group, state.rank, state.left))
+    state.count(funnels.DISSIMILAR)

@@ -1,0 +1,1 @@
+"""How fast jaxtag is, against others doing the same work."""

@@ -1,0 +1,83 @@
+"""One side of a measurement in a process of its own, working only when it is its turn.
+
+    python -m jaxtag.bench.worker
+
+reads a JSON line that says what to measure, answers with a line that describes it, and then runs as many seconds as
+each further line asks for, answering with steps, seconds and processor seconds. Standard output holds nothing else.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from jaxtag.errors import JaxtagError
+
+
+def make(asked: dict[str, Any]) -> Any:
+    """The side that was asked for, ready to run.
+
+    Raises:
+      JaxtagError: the recipe, the data or the twin is not there.
+    """
+    from jaxtag.bench import posts
+    from jaxtag.recipes import resolve
+
+    experiment = resolve(asked["recipe"], asked["size"], asked["overrides"])
+    if asked["data"]:
+        read = posts.of_dataset(experiment, Path(asked["data"]), asked["split"])
+    else:
+        read = posts.made_up(experiment, asked["words"], asked["hashtags"])
+    if len(read.rows) < experiment.training.batch:
+        raise JaxtagError(f"training.batch is {experiment.training.batch}, there are {len(read.rows)} posts")
+    if asked["side"] == "torch":
+        import torch
+
+        from jaxtag.bench.theirs import Theirs
+
+        torch.set_num_threads(asked["threads"])
+        side: Any = Theirs(experiment, read, asked["torch_compile"])
+    else:
+        from jaxtag.bench.ours import Ours
+
+        side = Ours(experiment, read)
+    lengths = {name: int(n) for name, n in read.reading.lengths.items()}
+    side.described |= {"batch": experiment.training.batch, "lengths": lengths, "posts": read.source}
+    return side
+
+
+def block(side: Any, seconds: float) -> dict[str, float]:
+    """Run about `seconds`, in bursts of what a tenth of it takes; steps, seconds and processor seconds."""
+    steps, burst = 0, 1
+    wall, cpu = time.perf_counter(), time.process_time()
+    while (took := time.perf_counter() - wall) < seconds:
+        side.steps(burst)
+        steps += burst
+        pace = steps / (time.perf_counter() - wall)
+        burst = max(1, min(2 * burst, int(pace * seconds / 4), int(pace * (seconds - took)) + 1))
+    return {"steps": steps, "seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+
+    def answer(value: dict[str, Any]) -> None:
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    try:
+        side = make(json.loads(sys.stdin.readline()))
+    except JaxtagError as error:
+        answer({"error": error.message, "mend": error.mend})
+        return
+    answer(side.described)
+    for line in sys.stdin:
+        answer(block(side, float(json.loads(line)["seconds"])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Transformer layers with normalisation after each sub-layer, and a stack of them that is compiled once."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxtag.layers.attention import MultiHeadAttention
+from jaxtag.layers.dropout import dropout
+from jaxtag.layers.parameters import Dense, constants, zeros
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nn.relu,
+    "gelu": partial(nn.gelu, approximate=False),
+}
+
+
+def sinusoids(length: int, width: int) -> np.ndarray:
+    """Positions `[length, width]`: PE(t, 2i) = sin(t / 10000^{2i / width}), PE(t, 2i + 1) its cosine."""
+    angles = np.arange(length)[:, None] / 10000.0 ** (np.arange(0, width, 2) / width)
+    return np.stack([np.sin(angles), np.cos(angles)], -1).reshape(length, -1)[:, :width].astype(np.float32)
+
+
+class LayerNorm(nn.Module):
+    """(x − mean) / √(variance + eps) over the last axis, in float32, times a scale, plus a bias.
+
+    Attributes:
+      eps: under the root.
+    """
+
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """`[..., d]` to `[..., d]`."""
+        scale = constants(self, "scale", x.shape[-1], "embed", 1.0)
+        bias = zeros(self, "bias", x.shape[-1], "embed")
+        wide = x.astype(jnp.float32)
+        wide = wide - wide.mean(axis=-1, keepdims=True)
+        wide = wide * jax.lax.rsqrt(jnp.square(wide).mean(axis=-1, keepdims=True) + self.eps)
+        return wide.astype(x.dtype) * scale + bias
+
+
+class AttentionBlock(nn.Module):
+    """LN(x + dropout(attention(x, context))): to itself or to another sequence; used twice, its weights are shared.
+
+    Attributes:
+      width, heads, drop_weights: as `MultiHeadAttention`.
+      eps: of the normalisation.
+    """
+
+    width: int
+    heads: int
+    eps: float = 1e-5
+    drop_weights: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, context: jax.Array | None, mask: jax.Array, rate: jax.Array, key: jax.Array | None
+    ) -> jax.Array:
+        """`x [B, T, d]`, `context [B, S, e]` or None for `x`, and the context's mask `[B, S]` to `[B, T, d]`."""
+        inner, outer = (None, None) if key is None else jax.random.split(key)
+        attention = MultiHeadAttention(self.width, self.heads, self.drop_weights, name="attention")
+        return LayerNorm(self.eps, name="norm")(x + dropout(attention(x, context, mask, rate, inner), rate, outer))
+
+
+class FeedForward(nn.Module):
+    """LN(x + dropout(W_2 φ(W_1 x + b_1) + b_2)).
+
+    Attributes:
+      width: rows of W_1.
+      activation: φ, of `ACTIVATIONS`.
+      eps: of the normalisation.
+    """
+
+    width: int
+    activation: str = "relu"
+    eps: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, rate: jax.Array, key: jax.Array | None) -> jax.Array:
+        """`[B, T, d]` to `[B, T, d]`."""
+        hidden = ACTIVATIONS[self.activation](Dense(self.width, name="wide")(x))
+        return LayerNorm(self.eps, name="norm")(x + dropout(Dense(x.shape[-1], name="narrow")(hidden), rate, key))
+
+
+class TransformerLayer(nn.Module):
+    """Self-attention, then the feed-forward layer, each followed by its residual and normalisation.
+
+    Attributes:
+      width, heads, drop_weights: of the attention.
+      inner: width of the feed-forward layer.
+      activation: in it.
+      eps: of the normalisations.
+    """
+
+    width: int
+    heads: int
+    inner: int
+    activation: str = "relu"
+    eps: float = 1e-5
+    drop_weights: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, rate: jax.Array, key: jax.Array | None) -> jax.Array:
+        """`x [B, T, d]` and mask `[B, T]` to `[B, T, d]`; dropout at `rate` when there is a key."""
+        first, second = (None, None) if key is None else jax.random.split(key)
+        block = AttentionBlock(self.width, self.heads, self.eps, self.drop_weights, name="self_attention")
+        return FeedForward(self.inner, self.activation, self.eps, name="feed_forward")(
+            block(x, None, mask, rate, first), rate, second
+        )
+
+
+class TransformerStack(nn.Module):
+    """Layers of one shape, one after the other, compiled once: parameters have a leading axis of layers.
+
+    Attributes:
+      layers: how many.
+      width, heads, inner, activation, eps, drop_weights: of each, as `TransformerLayer`.
+      remat: whether a layer's inner values are computed again for the gradient instead of being kept.
+    """
+
+    layers: int
+    width: int
+    heads: int
+    inner: int
+    activation: str = "relu"
+    eps: float = 1e-5
+    drop_weights: bool = False
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, rate: jax.Array, key: jax.Array | None) -> jax.Array:
+        """`x [B, T, d]` and mask `[B, T]` to `[B, T, d]`; dropout at `rate` when there is a key."""
+        keys = None if key is None else jax.random.split(key, self.layers)
+        layer = TransformerLayer(
+            self.width, self.heads, self.inner, self.activation, self.eps, self.drop_weights, name="layers"
+        )
+
+        def one(layer: Any, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
+            return layer(x, mask, rate, key), None
+
+        scanned: Any = nn.scan(
+            nn.remat(one, prevent_cse=False) if self.remat else one,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            length=self.layers,
+            metadata_params={nn.PARTITION_NAME: "layers"},
+        )
+        return scanned(layer, x, keys)[0]
