@@ -55,7 +55,7 @@ def choose(hashtags: Ragged, length: np.ndarray, known: int, rule: Rule) -> Exam
     counts = hashtags.lengths()
     funnel = Funnel().add("posts of the dataset", len(counts)).add(funnels.WITH_HASHTAG, int((counts > 0).sum()))
     long = length >= rule.min_words
-    funnel = funnel.add(f"at least {rule.min_words} words", int((long & (counts > 0)).sum())).check()
+    funnel = funnel.add(funnels.long_enough(rule.min_words), int((long & (counts > 0)).sum())).check()
     row = np.repeat(np.arange(len(counts)), counts)
     used = np.bincount(hashtags.values[long[row]], minlength=known)
     kept = by_use(used)

@@ -45,7 +45,7 @@ def by_authors(least: int) -> str:
 
 def long_enough(words: int) -> str:
     """The name of the step that wants `words` words of an example."""
-    return f"at least {words} words"
+    return f"at least {words} word{'s' * (words != 1)}"
 
 
 class NothingLeft(JaxtagError):

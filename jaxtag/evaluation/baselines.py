@@ -105,6 +105,7 @@ def _fill(own: np.ndarray, common: np.ndarray, k: int) -> np.ndarray:
         repeated |= column[:, None] == filling
     offered = np.concatenate([own, np.where(repeated, -1, filling)], 1)
     if offered.shape[1] < k:
-        offered = np.pad(offered, ((0, 0), (0, k - offered.shape[1])), constant_values=-1)
+        gaps = np.full((len(offered), k - offered.shape[1]), -1, offered.dtype)
+        offered = np.concatenate([offered, gaps], 1)
     order = np.argsort(offered < 0, axis=1, kind="stable")[:, :k]
     return np.take_along_axis(offered, order, 1).astype(np.int32)
