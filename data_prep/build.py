@@ -4,8 +4,6 @@ In order: preparing.json (what is being prepared; there until all is done), reje
 posts, images/, then records/; by records/ alone, columns/, text/, vocabulary/ and dataset.json; splits/default/.
 """
 
-import contextlib
-import errno
 import json
 import shutil
 from collections.abc import Generator, Iterator
@@ -57,12 +55,11 @@ def build(
     """
     _begin(out, plan)
     try:
-        with _room(out):
-            if not (out / "records").is_dir():
-                _records(out, plan, chunks, workers, max_bad)
-            if not (out / "dataset.json").is_file():
-                _columns(out)
-            split = splits.make(out, "default", plan.preset.split)
+        if not (out / "records").is_dir():
+            _records(out, plan, chunks, workers, max_bad)
+        if not (out / "dataset.json").is_file():
+            _columns(out)
+        split = splits.make(out, "default", plan.preset.split)
     except BaseException as error:
         chunks.close()  # a source that writes beside the records takes that away
         emptied = isinstance(error, NothingLeft) and not (out / "dataset.json").is_file()
@@ -95,22 +92,8 @@ def repack(out: Path) -> dict[str, Any]:
         sealed = read_json(out / "dataset.json", "dataset description")["files"]
         images = {name: found for name, found in sealed.items() if name.startswith("images/")}
         check_seal(out, images, "prepare the dataset again")
-    with _room(out):
-        _columns(out)
+    _columns(out)
     return read_json(out / "dataset.json", "dataset description")
-
-
-@contextlib.contextmanager
-def _room(out: Path) -> Iterator[None]:
-    """Say a full disk in a sentence: numpy says it without a file or a reason."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        reason = error.strerror or error
-        mend = "make room on the disk, and give the same command again"
-        raise JaxtagError(f"{error.filename or out} could not be written: {reason}", mend) from None
 
 
 def _begin(out: Path, plan: Plan) -> None:

@@ -60,7 +60,7 @@ def choose(hashtags: Ragged, length: np.ndarray, known: int, rule: Rule) -> Exam
     used = np.bincount(hashtags.values[long[row]], minlength=known)
     kept = by_use(used)
     kept = kept[used[kept] >= rule.min_hashtag_posts]
-    step = f"with a hashtag of at least {rule.min_hashtag_posts} posts"
+    step = f"with a hashtag of at least {rule.min_hashtag_posts} post{'s' * (rule.min_hashtag_posts != 1)}"
     if rule.top and len(kept) > rule.top:
         kept, step = kept[: rule.top], f"{step}, the {rule.top} most used"
     is_kept = np.zeros(known, bool)

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from jaxtag.errors import JaxtagError, nearest
 
+from .room import room
 from .verbs import pack, posts, simulate, split, topics, twitter, vectors, wordpieces
 
 VERBS = (posts, twitter, simulate, pack, split, vectors, topics, wordpieces)  # in the order of --help
@@ -43,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if argv and argv[0] in verbs:
             verbs[argv[0]].check(argv[1:])
         arguments = parser.parse_args(argv)
-        result = arguments.run(vars(arguments)) | {"seconds": round(time.monotonic() - started, 1)}
+        with room(getattr(arguments, "out", None) or arguments.data):
+            result = arguments.run(vars(arguments))
+        result |= {"seconds": round(time.monotonic() - started, 1)}
         print(json.dumps(result, ensure_ascii=False) if arguments.json else arguments.render(result))
     except JaxtagError as error:
         print(f"jaxtag-prep: {error}", file=sys.stderr)
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except OSError as error:  # a full disk, a folder that may not be written
+    except OSError as error:  # a folder that may not be written
         print(f"jaxtag-prep: {error.filename or 'reading or writing'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except Exception:

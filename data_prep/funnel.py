@@ -40,7 +40,7 @@ def in_languages(names: list[str]) -> str:
 
 def by_authors(least: int) -> str:
     """The name of the step that keeps authors of `least` posts or more."""
-    return f"by authors of at least {least} posts"
+    return f"by authors of at least {least} post{'s' * (least != 1)}"
 
 
 def long_enough(words: int) -> str:

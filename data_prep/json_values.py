@@ -138,7 +138,7 @@ class _Reader:
                     return place, value
                 reason, incomplete = "", True
             except json.JSONDecodeError as error:
-                reason = f"not JSON: {error.msg}"
+                reason = f"not JSON: {re.sub(' (starting )?at$', '', error.msg)}"
                 incomplete = error.msg.startswith("Unterminated string") or error.pos >= len(self.data) - _NEAR
             except RecursionError:
                 reason = "not JSON: nested too deeply"

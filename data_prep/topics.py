@@ -17,7 +17,7 @@ from jaxtag.data.dataset import Dataset, Split, open_dataset
 from jaxtag.data.text import Cleaning
 from jaxtag.data.topics import Topics
 from jaxtag.errors import JaxtagError
-from jaxtag.files import SIDE, crc32, new_folder, seal, write_json
+from jaxtag.files import crc32, new_folder, seal, write_json
 
 from .presets import english_stop_words
 from .progress import Bar
@@ -72,8 +72,8 @@ def make(data: Path, split_name: str, fitting: Fitting, workers: int = 1) -> dic
     """
     dataset = open_dataset(data)
     split = dataset.split(split_name)
-    proportions = split.path / f"topics.npy{SIDE}"
     with new_folder(split.path / "topics") as side:
+        proportions = side / "topics.npy"
         topics = _fit(dataset, split, fitting)
         for name in ("words", "topic_word", "alpha"):
             np.save(side / f"{name}.npy", getattr(topics, name))

@@ -192,10 +192,13 @@ def _shots(examples: Examples, unseen: np.ndarray, free: np.ndarray, rule: Rule,
     there = np.bincount(label, minlength=len(unseen))
     least = most + (rule.division != "author")  # by author, what is tested on is elsewhere
     if (there < least)[unseen].any():
+        short = unseen & (there < least)
+        fewest = int(np.argmin(np.where(short, there - least, 0)))
         raise JaxtagError(
-            f"an unseen hashtag has {there[unseen].min()} posts to take its training posts from, --shots "
-            f"{low}-{high} needs {int(least[np.argmax(unseen & (there < least))])}",
-            "ask for fewer, or raise --min-hashtag-posts",
+            "unseen hashtags have too few posts to take training posts from (one with a seen hashtag too is no "
+            f"example): {short.sum()} in all, the scarcest with {there[fewest]} where --shots {low}-{high} needs "
+            f"{least[fewest]}",
+            "ask for fewer, raise --min-hashtag-posts, or choose hashtags with --unseen-hashtags",
         )
     order = rng.permutation(len(free))
     if rule.division == "time":

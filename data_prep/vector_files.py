@@ -81,11 +81,14 @@ def _head(file: Path) -> bytes:
     """
     if not file.is_file():
         raise JaxtagError(f"no file {file}" if not file.exists() else f"{file} is not a file")
+    head = b""
     try:
         with _opened(file) as (stream, _):
-            head = stream.read(SAMPLE)
+            while len(head) < SAMPLE and (more := stream.read1(SAMPLE - len(head))):
+                head += more
     except (OSError, EOFError, zlib.error) as error:
-        raise JaxtagError(f"{file} is damaged: {error}", "download it again") from None
+        if b"\n" not in head:  # else its whole lines are read, and the damage is counted when it is met
+            raise JaxtagError(f"{file} is damaged: {error}", "download it again") from None
     if not head:
         raise JaxtagError(f"{file} is empty")
     return head
@@ -107,8 +110,9 @@ def _kind(file: Path, head: bytes) -> tuple[str, int, int]:
     for dim, _ in widths.most_common(3):
         if dim <= WIDEST and any(_vector(line, dim) is not None for line in whole):
             return "GloVe text", dim, 0
+    shown = lines[0][:40].decode("utf-8", "backslashreplace").rstrip("\r")
     raise JaxtagError(
-        f"{file} is no file of word vectors: its first line is {head[:40]!r}",
+        f"{file} is no file of word vectors: its first line is {shown!r}",
         "give word2vec text or binary, GloVe text, or fastText .vec or .bin",
     )
 

@@ -173,26 +173,34 @@ def test_zsl_preset(tmp_path: Path) -> None:
 
 
 @pytest.mark.realdata
-def test_real_posts(shared_data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["general", "zsl", "hmemn2n"])
+def test_real_posts(shared_data: Path, tmp_path: Path, preset: str) -> None:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(shared_data / "posts.parquet").slice(200_000, 40_000)
+    table = pq.read_table(shared_data / "posts.parquet").slice(200_000, 30_000)
     pq.write_table(table, tmp_path / "slice.parquet")
-    columns = ["--text", "content", "--author", "author_id", "--time", "publish_date", "--language", "language"]
-    filters = ["--repost", "post_type=R", "--language-is", "English"]
+    columns = ["--text", "content", "--author", "author_id", "--time", "publish_date", "--repost", "post_type=R"]
+    told = ["--language", "language"] if preset != "hmemn2n" else []  # else it is identified
     files = ["--input", str(tmp_path / "slice.parquet"), "--out", str(tmp_path / "out")]
-    assert main(["posts", *files, *columns, *filters]) == 0
+    chosen = ["--preset", preset, "--language-is", "English", "--min-hashtag-posts", "20", "--near-duplicates"]
+    assert main(["posts", *files, *columns, *told, *chosen]) == 0
     dataset = open_dataset(tmp_path / "out")
-    language, kind = table["language"].to_pylist(), table["post_type"].to_pylist()
-    kept = sum(a == "English" and b != "R" for a, b in zip(language, kind))
     funnel = {step["step"]: step["posts"] for step in dataset.info["funnel"]}
-    assert funnel["in English"] + dataset.info["rejected"] - kept in (0, dataset.info["rejected"])
+    assert funnel["rows read"] == len(table)
+    if preset == "general":
+        language, kind = table["language"].to_pylist(), table["post_type"].to_pylist()
+        kept = sum(a == "English" and b != "R" for a, b in zip(language, kind))
+        assert 0 <= kept - funnel["in English"] <= dataset.info["rejected"]
     rows = np.random.default_rng(0).integers(0, dataset.rows, 300)
     cleaner = Cleaner(Cleaning.from_json(dataset.info["settings"]["cleaning"]))
-    for row, text in zip(rows, dataset.text(rows)):
-        assert dataset.words.encode(cleaner(text).words) == dataset.column("tokens")[row].tolist()
-    history, time, author = (dataset.column(name) for name in ("history", "time", "author"))
-    some = history[:, 0] >= 0
-    assert some.mean() > 0.5 and (time[history[some, 0]] < time[some]).all()
-    assert (author[history[some, 0]] == author[some]).all()
-    assert len(dataset.split().train) > 1000
+    for row, text in zip(rows.tolist(), dataset.text(rows)):
+        cleaned = cleaner(text)
+        assert dataset.words.encode(cleaned.words) == dataset.column("tokens")[row].tolist()
+        assert [dataset.hashtags.ids[h] for h in cleaned.hashtags] == dataset.column("hashtags")[row].tolist()
+    history, time, author = (np.asarray(dataset.column(name)) for name in ("history", "time", "author"))
+    row, place = np.nonzero(history >= 0)
+    assert (history[:, 0] >= 0).mean() > 0.5 and (time[history[row, place]] < time[row]).all()
+    assert (author[history[row, place]] == author[row]).all()
+    audit = dataset.split().info["audit"]
+    assert audit["hashtags_in_text"] == 0 and audit["history"]["not_earlier"] == 0
+    assert audit["near_copies"][0]["of_test"]["posts"] == 0 and len(dataset.split().train) > 500

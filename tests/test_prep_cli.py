@@ -83,7 +83,9 @@ def test_mistakes_are_one_line(command: str, message: str, tmp_path: Path, capsy
     [
         (KeyboardInterrupt(), 130, ""),
         (KeyError("a bug"), 1, "Traceback"),
-        (OSError(28, "No space left", "x"), 2, "x: No"),
+        (OSError(28, "No space left", "x"), 2, "x could not be written: the disk is full; make room"),
+        (OSError("9 requested and 3 written"), 2, " could not be written: the disk is full; make room"),
+        (OSError(13, "Permission denied", "x"), 2, "x: Permission denied"),
     ],
 )
 def test_exit_codes(

@@ -101,6 +101,9 @@ pack = ["pack", "--data", OUT]
 found = [run(command, limit=1000), run(command, limit=5000), run(command)]
 shutil.rmtree(OUT + "/columns")
 found += [run(pack, limit=300), run(pack, limit=1200), run(pack)]
+more = [["split", "--data", OUT, "--name", "b"], ["topics", "--data", OUT, "--topics", "2", "--workers", "1"]]
+more += [["wordpieces", "--data", OUT, "--size", "120", "--workers", "1"]]
+found += [run(command, limit=200) for command in more]
 print(json.dumps(found))
 """
 
@@ -109,8 +112,9 @@ def test_a_full_disk_is_one_line_and_no_loss(tmp_path: Path) -> None:
     file = source(tmp_path)
     assert main(arguments(file, tmp_path / "whole")) == 0
     found = harness(FULL, tmp_path / "out", arguments(file, tmp_path / "out"))
-    for exit_code, _, said in (found[0], found[1], found[3], found[4]):
+    for exit_code, _, said in (found[0], found[1], found[3], found[4], *found[6:]):
         assert exit_code == 2 and said.count("\n") == 1, said
         assert "could not be written" in said and "make room on the disk" in said
     assert [found[2][0], found[5][0]] == [0, 0], found
+    (tmp_path / "out" / "columns" / ".lock").unlink()  # of wordpieces
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")

@@ -335,7 +335,7 @@ REFUSED = [
     ("--unseen-after 2090-01-01 --division time", " kept hashtags are unseen, at least 2 are needed"),
     ("--unseen 5 --shots 5-2", "--shots 5-2 is no range of counts"),
     ("--unseen 5 --shots few", "--shots 'few' is no range of counts"),
-    ("--unseen 5 --shots 5000", "posts to take its training posts from, --shots 5000-5000 needs"),
+    ("--unseen 5 --shots 5000", "have too few posts to take training posts from"),
     ("--shots 5", "--shots is of splits with unseen hashtags"),
     ("--generalised", "--generalised is of splits with unseen hashtags"),
     ("--folds 1", "--folds 1 is no number of folds"),

@@ -70,7 +70,10 @@ def brute(records: list[Record], steps: dict[str, Any]) -> tuple[list[Record], l
             left, name = [r for r in left if r.verdict != FOREIGN], "in English or xx"
         elif step == "authors":
             posts = Counter(r.author for r in left if r.author)
-            left, name = [r for r in left if posts[r.author] >= asked], f"by authors of at least {asked} posts"
+            left, name = (
+                [r for r in left if posts[r.author] >= asked],
+                f"by authors of at least {asked} post{'s' * (asked != 1)}",
+            )
         elif step == "hashtag":
             tests.append(lambda r: r.hashtags)
             name = "with a hashtag"

@@ -138,6 +138,25 @@ def test_hashtags_without_a_vector_are_listed(data: Path) -> None:
         assert (not row.any()) == (dataset.hashtags.entries[hashtag] in missing)
 
 
+def test_what_is_printed(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "v.txt"
+    file.write_text("".join(f"w{i} {i} 2 3\n" for i in range(8)) + "bad 1 x 3\nworse 1 2\n")
+    command = ["vectors", "--data", str(data), "--file", str(file), "--name", "v", "--max-bad", "0.5"]
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:4] == [
+        "word vectors: pretrained, 3 dimensions",
+        "file: v.txt, GloVe text: 10 words read, 8 kept, 2 bad",
+        "  line 9: something that is no number",
+        "  line 10: 2 numbers where 3 belong",
+    ]
+    assert lines[4].startswith("words of the split: ") and " without" in lines[5] and lines[6].startswith("without: ")
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["bad_lines"][1] == {"line": 10, "reason": "2 numbers where 3 belong"}
+    assert main(["vectors", "--data", str(data), "--dim", "4", "--epochs", "1", "--name", "v"]) == 0
+    assert "trained: inductive, " in capsys.readouterr().out
+
+
 def test_what_cannot_be_trained(data: Path) -> None:
     with pytest.raises(JaxtagError, match="no word vectors.*--min-count"):
         word_vectors.make(data, "", Training(dim=4, min_count=10**6))

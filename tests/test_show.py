@@ -97,14 +97,24 @@ def test_a_split_with_unseen_hashtags_is_exported(data: Path, tmp_path: Path) ->
 def test_vectors_and_topics_are_named(data: Path) -> None:
     folder = data / "splits" / "default"
     (folder / "vectors" / "given").mkdir(parents=True)
-    about = {"setting": "pretrained", "dim": 3, "words_without": 4, "hashtags_without": ["red", "blue"]}
+    ways = {"own": 3, "word": 0, "segmentation": 5, "subwords": 0, "none": 2}
+    about = {"setting": "pretrained", "dim": 3, "words_without": 4, "hashtags": ways}
     (folder / "vectors" / "given" / "vectors.json").write_text(json.dumps(about))
     found = inspect.describe(data)["splits"]["default"]
     assert found["vectors"] == [
-        {"name": "given", "setting": "pretrained", "dim": 3, "words_without": 4, "hashtags_without": 2}
+        {"name": "given", "setting": "pretrained", "dim": 3, "words_without": 4, "hashtags": ways}
     ]
-    line = "vectors         given: pretrained, 3 dimensions, 4 words without, 2 hashtags without"
-    assert line in show.render(inspect.describe(data))
+    line = "vectors         given: pretrained, 3 dimensions, 4 words without; hashtags: 3 by their own"
+    assert line in show.render(inspect.describe(data)) and show.hashtags_text(ways).endswith(
+        "5 by segmentation, 2 without"
+    )
+
+
+def test_topics_in_short() -> None:
+    info = {"topics": 10, "passes": 1, "alpha": 0.0, "eta": 0.5, "seed": 3, "words": 1165, "posts": 1187}
+    said = "10 of 1,165 words, fitted to 1,187 training posts (1 pass, eta 0.5, seed 3)"
+    assert show.topics_text(info) == said
+    assert show.topics_text(info | {"passes": 2, "eta": 0.0}).endswith("(2 passes, seed 3)")
 
 
 def test_spreads() -> None:

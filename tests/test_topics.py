@@ -167,3 +167,10 @@ def test_damage_and_mistakes(toy: Path, tmp_path: Path, capsys: pytest.CaptureFi
     for wrong in (["--topics", "1"], ["--passes", "0"], ["--alpha", "-1"], ["--eta", "nan"], ["--seed", "-1"]):
         assert main(["topics", "--data", str(data), *wrong]) == 2
         assert f"{wrong[0]} " in capsys.readouterr().err
+
+
+def test_what_is_printed(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["topics", "--data", str(toy), "--topics", "3", "--passes", "1", "--workers", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("topics: 3 of 60 words, fitted to 64 training posts (1 pass, seed 0)")
+    assert lines[1] == "proportions: of all 80 posts"

@@ -161,3 +161,14 @@ def test_mistakes(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         open_wordpieces(open_dataset(data))
     with pytest.raises(JaxtagError, match="add it with jaxtag-prep wordpieces"):
         open_dataset(data).column("wordpieces")
+
+
+def test_what_is_printed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["wordpieces", "--data", str(data), "--size", "120", "--workers", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    values = len(open_dataset(data).column("wordpieces").values)
+    many = open_dataset(data).info["added"]["wordpieces"]["pieces"]
+    assert lines[:2] == [
+        f"WordPieces: {many:,}, trained on the dataset, case folded",
+        f"posts: {values:,} pieces, 0 unknown (0.0%)",
+    ]

@@ -79,6 +79,7 @@ def make_split(path: Path, posts: int, name: str = "default", seed: int = 1, one
     """A random 80/10/10 split of the dataset at `path`."""
     from jaxtag.data.dataset import SPLIT_FORMAT, open_dataset
 
+    per_post = "one" if one else "all"
     order = np.random.default_rng(seed).permutation(posts).astype(np.int32)
     cut = (posts * 8 // 10, posts * 9 // 10)
     with new_folder(path / "splits" / name) as side:
@@ -96,9 +97,29 @@ def make_split(path: Path, posts: int, name: str = "default", seed: int = 1, one
                 "format": SPLIT_FORMAT,
                 "name": name,
                 "dataset": dataset.fingerprint,
-                "rule": "random",
+                "summary": f"at random 80/10/10; seed {seed}",
+                "rule": {
+                    "min_words": 0,
+                    "min_hashtag_posts": 1,
+                    "top": 0,
+                    "per_post": per_post,
+                    "cap": 0,
+                    "min_word_count": 1,
+                    "division": "random",
+                    "fractions": [0.8, 0.1, 0.1],
+                    "folds": 0,
+                    "fold": 0,
+                    "validation": 0.1,
+                    "unseen": 0,
+                    "unseen_hashtags": [],
+                    "seen_hashtags": [],
+                    "unseen_after": 0,
+                    "shots": [0, 0],
+                    "generalised": False,
+                    "seed": seed,
+                },
                 "seed": seed,
-                "hashtags_per_post": "one" if one else "all",
+                "hashtags_per_post": per_post,
                 "counts": {},
                 "files": files,
                 "fingerprint": fingerprint([dataset.fingerprint, files]),

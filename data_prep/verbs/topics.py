@@ -48,3 +48,11 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
     fitting = topics.Fitting(**{key: arguments[key] for key in keys})
     info = topics.make(arguments["data"], arguments["split"], fitting, workers_of(arguments))
     return {key: value for key, value in info.items() if key not in ("files", "format", "proportions")}
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The topics as lines for a reader."""
+    from jaxtag.data.show import topics_text
+
+    lines = [f"topics: {topics_text(result)}", f"proportions: of all {result['rows']:,} posts"]
+    return "\n".join([*lines, f"seconds: {result['seconds']}"])

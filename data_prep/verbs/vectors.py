@@ -67,3 +67,29 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
     more = len(without) - SHOWN
     said["hashtags_without"] = without[:SHOWN] + ([f"and {more} more, listed in vectors.json"] if more > 0 else [])
     return said
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The vectors as lines for a reader."""
+    from jaxtag.data.show import hashtags_text
+
+    lines = [f"word vectors: {result.get('model', result['setting'])}, {result['dim']:,} dimensions"]
+    if "file" in result:
+        file, bad = result["file"], result["bad_lines"]
+        lines.append(
+            f"file: {file['name']}, {file['kind']}: {result['read']:,} words read, {result['kept']:,} kept, "
+            f"{result['bad']:,} bad"
+        )
+        lines += [f"  {unit} {place}: {reason}" for (unit, place), (_, reason) in (row.items() for row in bad)]
+        more = result["bad"] - len(bad)
+        lines += [f"  and {more:,} more"] if more > 0 else []
+    else:
+        lines.append(f"trained: {result['setting']}, {result['trained']:,} words")
+    lines += [
+        f"words of the split: {result['words']:,}, {result['words_without']:,} without, "
+        f"{result['words_by_subwords']:,} by subwords",
+        f"hashtags: {hashtags_text(result['hashtags'])}",
+    ]
+    if result["hashtags_without"]:
+        lines.append(f"without: {', '.join(result['hashtags_without'])}")
+    return "\n".join([*lines, f"seconds: {result['seconds']}"])

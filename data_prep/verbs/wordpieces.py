@@ -51,3 +51,14 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
         raise JaxtagError(f"{option} is of training, and --vocabulary gives pieces", "leave one of them out")
     wanted = wordpieces.Wanted(**training, vocabulary=arguments["vocabulary"], lower=arguments["lower"])
     return wordpieces.make(arguments["data"], wanted, workers_of(arguments))
+
+
+def render(result: Mapping[str, Any]) -> str:
+    """The pieces as lines for a reader."""
+    origin = f"from {result['vocabulary']['name']}" if "vocabulary" in result else "trained on the dataset"
+    unknown = f"{result['unknown']:,} unknown ({result['unknown'] / max(result['values'], 1):.1%})"
+    lines = [
+        f"WordPieces: {result['pieces']:,}, {origin}, case {'folded' if result['lower'] else 'kept'}",
+        f"posts: {result['values']:,} pieces, {unknown}",
+    ]
+    return "\n".join([*lines, f"seconds: {result['seconds']}"])

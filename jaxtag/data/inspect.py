@@ -126,8 +126,7 @@ def _uses(column: Ragged, split: Split, known: int) -> np.ndarray:
 def _vectors(path: Path) -> dict[str, Any]:
     info = read_json(path, "description of word vectors")
     keys = ("setting", "model", "dim", "words_without", "hashtags")
-    found = {"name": path.parent.name} | {key: info[key] for key in keys if key in info}
-    return found | ({"hashtags_without": len(info["hashtags_without"])} if "hashtags_without" in info else {})
+    return {"name": path.parent.name} | {key: info[key] for key in keys if key in info}
 
 
 def _topics(path: Path) -> dict[str, Any]:

@@ -79,10 +79,10 @@ def _split_lines(split: Mapping[str, Any], same: str) -> list[str]:
         lines += _field("borders", ", ".join(f"{part} from {_second(at)}" for part, at in split["borders"].items()))
     lines += _field("funnel", f"as of split {same}") if same else _funnel(split["funnel"])
     lines += audit_lines(split.get("audit", {}))
-    for vectors in split.get("vectors", []):
-        lines += _field("vectors", _vectors(vectors))
+    for n, vectors in enumerate(split.get("vectors", [])):
+        lines += _field("" if n else "vectors", _vectors(vectors))
     for topics in split.get("topics", []):
-        lines += _field("topics", ", ".join(f"{key} {value}" for key, value in topics.items()))
+        lines += _field("topics", topics_text(topics))
     return lines
 
 
@@ -107,7 +107,7 @@ def audit_lines(audit: Mapping[str, Any]) -> list[str]:
     if "authors" in audit:
         authors = audit["authors"]
         found["authors who train"] = (
-            f"{_counted(authors['test_posts'])} of test, {authors['in_train_and_test']:,} authors"
+            f"{_counted(authors['test_posts'])} of test, authors in both: {authors['in_train_and_test']:,}"
         )
     if "history" in audit:
         history = audit["history"]
@@ -150,11 +150,26 @@ def _field(name: str, value: str, indent: int = 2, width: int = 14) -> list[str]
     return [f"{'':{indent}}{name if n == 0 else '':<{width}}  {line}" for n, line in enumerate(lines)]
 
 
+def topics_text(info: Mapping[str, Any]) -> str:
+    """What topics.json says, in short."""
+    prior = ", ".join(f"{name} {info[name]:g}" for name in ("alpha", "eta") if info[name])
+    passes = f"{info['passes']} pass{'es' * (info['passes'] != 1)}, {prior + ', ' * bool(prior)}seed {info['seed']}"
+    return f"{info['topics']:,} of {info['words']:,} words, fitted to {info['posts']:,} training posts ({passes})"
+
+
+def hashtags_text(counts: Mapping[str, int]) -> str:
+    """How many hashtags got their word vector in which way."""
+    said = {"own": "by their own vector", "word": "by the same word", "none": "without"}
+    return ", ".join(f"{many:,} {said.get(how, f'by {how}')}" for how, many in counts.items() if many) or "none"
+
+
 def _vectors(info: Mapping[str, Any]) -> str:
-    said = f"{info['name']}: " + ", ".join(f"{info[key]}" for key in ("setting", "model") if key in info)
-    said += f", {info['dim']} dimensions" if "dim" in info else ""
-    said += f", {info['words_without']:,} words without" if "words_without" in info else ""
-    return said + (f", {info['hashtags_without']:,} hashtags without" if "hashtags_without" in info else "")
+    kind = [f"{info[key]}" for key in ("setting", "model") if key in info and info[key] != info["name"]]
+    kind += [f"{info['dim']} dimensions"] if "dim" in info else []
+    kind += [f"{info['words_without']:,} words without"] if "words_without" in info else []
+    return f"{info['name']}: {', '.join(kind)}" + (
+        f"; hashtags: {hashtags_text(info['hashtags'])}" if "hashtags" in info else ""
+    )
 
 
 def _names(names: Sequence[str], of: int = 0) -> str:
