@@ -125,5 +125,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-if __name__ == "__main__":
+def program() -> None:
+    """The command as installed: `main`, in a process whose large arrays lie on large pages.
+
+    Learning touches rows all over tables of hundreds of megabytes, which on pages of 4 KiB is mostly waiting for the
+    processor to find the pages (RESULTS.md has the difference). glibc's allocator asks Linux for large ones only where
+    it is told so before a program starts, so the program starts once more.
+    """
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if sys.platform == "linux" and "glibc.malloc.hugetlb" not in tunables:
+        os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, "glibc.malloc.hugetlb=1")))
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     main()
+
+
+if __name__ == "__main__":
+    program()

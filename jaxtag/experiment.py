@@ -53,6 +53,9 @@ class Training:
       clip: largest global gradient norm; 0 does not clip.
       batch: posts a step, over all devices.
       accumulate: equal parts that a batch is computed in, one after the other, to save memory.
+      by_length: equal parts that a batch, or an accumulated part, is sorted into by the posts' lengths, each computed
+        no longer than its longest post; 1 only sorts, so that recurrent layers leave padding out; 0 does neither
+        (`jaxtag.training.parts`).
       precision: of the computation: `float32`, or `bfloat16` with parameters, their averages and the loss in
         float32.
       rows: rows that a step may touch of each large table indexed by its batch, which then costs no more than
@@ -81,6 +84,7 @@ class Training:
     clip: float = 5.0
     batch: int = 64
     accumulate: int = 1
+    by_length: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     rows: int = 0
     epochs: float = 50.0
@@ -187,6 +191,7 @@ POSITIVE = (
 NOT_NEGATIVE = (
     "data.words",
     "training.accumulator",
+    "training.by_length",
     "training.steps",
     "training.epochs",
     "training.patience",
@@ -236,11 +241,12 @@ def validate(experiment: Experiment) -> Experiment:
 def _check_update(training: Training) -> None:
     """Refuse settings of the update that do not go together."""
     t = training
-    if t.batch % t.accumulate:
-        raise JaxtagError(
-            f"training.batch is {t.batch}, which training.accumulate {t.accumulate} does not divide",
-            f"make it a multiple of {t.accumulate}",
-        )
+    for name, parts in (("accumulate", t.accumulate), ("by_length", t.accumulate * (t.by_length or 1))):
+        if t.batch % parts:
+            raise JaxtagError(
+                f"training.batch is {t.batch}, which does not divide into the {parts} parts that training.{name} makes",
+                f"make it a multiple of {parts}",
+            )
     if t.rows and t.optimizer in ("adam", "bert_adam"):
         raise JaxtagError(
             f"training.rows is {t.rows}, but {t.optimizer} moves every row of a table at every step",

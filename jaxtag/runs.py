@@ -107,17 +107,13 @@ def check_training(bound: Bound) -> None:
             f"training.batch is {training.batch}, {split.path} has {len(split.train)} training posts",
             "make the batch smaller",
         )
-    if training.accumulate > 1:
-        part = training.batch // training.accumulate
-        check_batch(
-            f"training.batch / training.accumulate = {training.batch} / {training.accumulate}", part, bound.mesh
+    _check_parts(bound)
+    if unseen := len(np.setdiff1d(split.candidates, split.hashtags)):
+        raise JaxtagError(
+            f"{bound.experiment.system} ranks only hashtags that it trains on, and {unseen} of the "
+            f"{len(split.candidates)} candidates of {split.path} are unseen",
+            "train on a split whose candidates are all seen",
         )
-        if bound.system.objective.couples:
-            raise JaxtagError(
-                f"training.accumulate is {training.accumulate}, but training.objective {training.objective} compares "
-                "the posts of a batch with each other, so that it cannot be divided",
-                "--training.accumulate 1",
-            )
     if training.tensorboard:
         check_tensorboard()
     if training.objective == "single" and split.info["hashtags_per_post"] != "one":
@@ -125,6 +121,21 @@ def check_training(bound: Bound) -> None:
             f"training.objective single needs posts with exactly one hashtag, {split.path} keeps all",
             f"jaxtag-prep split --data {bound.dataset.path} --name single --per-post one, "
             "or --training.objective pairs",
+        )
+
+
+def _check_parts(bound: Bound) -> None:
+    training = bound.experiment.training
+    made = {"accumulate": training.accumulate, "by_length": training.by_length or 1}
+    if (parts := made["accumulate"] * made["by_length"]) == 1:
+        return
+    by = " and ".join(f"training.{name} {n}" for name, n in made.items() if n > 1)
+    check_batch(f"training.batch / {parts}, by {by},", training.batch // parts, bound.mesh)
+    if bound.system.objective.couples:
+        raise JaxtagError(
+            f"{by} would divide a batch, but training.objective {training.objective} compares its posts with each "
+            "other",
+            "--training.accumulate 1 --training.by_length 0",
         )
 
 
@@ -223,9 +234,10 @@ def restore_best(run: Path, bound: Bound) -> State:
       JaxtagError: it has none yet, or it is damaged.
     """
     checkpoints = Checkpoints(run / "checkpoints")
-    step = checkpoints.best()
-    if step is None:
-        raise JaxtagError(f"{run} has no checkpoint yet", "train it first")
-    state, _ = checkpoints.restore(step, bound.abstract)
-    checkpoints.close()
-    return state
+    try:
+        step = checkpoints.best()
+        if step is None:
+            raise JaxtagError(f"{run} has no checkpoint yet", "train it first")
+        return checkpoints.restore(step, bound.abstract)[0]
+    finally:
+        checkpoints.close()

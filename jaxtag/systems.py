@@ -55,6 +55,11 @@ class Entry:
     module: str
     indexed: tuple[Indexed, ...] = WORD_TABLE
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns that hold words, padded on the right, which a batch of short posts may have shorter."""
+        return tuple(dict.fromkeys(name for group in self.indexed if group.size == "words" for name in group.columns))
+
     def settings(self) -> Any:
         """The dataclass of its model settings."""
         return importlib.import_module(self.module).Settings

@@ -56,7 +56,7 @@ def test_overrides_are_read_as_the_fields_type() -> None:
             "zsl/cnn",
             "tiny",
             {"training.accumulate": "3"},
-            "training.batch is 128, which training.accumulate 3 does not",
+            "training.batch is 128, which does not divide into the 3 parts that training.accumulate makes",
         ),
         ("zsl/cnn", "tiny", {"training.accumulate": "0"}, "training.accumulate is 0; it must be above 0"),
         ("zsl/cnn", "tiny", {"training.rows": "-1"}, "training.rows is -1; it must be 0 or more"),

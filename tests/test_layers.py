@@ -230,7 +230,7 @@ def test_positions_are_sines_and_cosines() -> None:
             np.testing.assert_allclose(found[t, 2 * i : 2 * i + 2], [np.sin(angle), np.cos(angle)], atol=1e-6)
 
 
-def test_scanned_layers_are_the_layers_one_after_the_other_and_remat_changes_nothing() -> None:
+def test_scanned_layers_are_the_layers_one_after_the_other_and_remat_and_unrolling_change_nothing() -> None:
     x = jnp.asarray(np.random.default_rng(10).normal(size=(2, 5, 8)), jnp.float32)
     mask = jnp.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
     stack = TransformerStack(3, 8, 2, 16)
@@ -249,6 +249,13 @@ def test_scanned_layers_are_the_layers_one_after_the_other_and_remat_changes_not
     kept, again = (jax.value_and_grad(partial(total, s))(p) for s in (stack, stack.clone(remat=True)))
     for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(again)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    for remat in (
+        False,
+        True,
+    ):  # written out, sums are rounded elsewhere: as far off as an array's largest value allows
+        written = jax.value_and_grad(partial(total, stack.clone(unroll=True, remat=remat)))(p)
+        for a, b in zip(jax.tree.leaves(written), jax.tree.leaves(kept)):
+            np.testing.assert_allclose(a, b, atol=1e-5 * max(1, abs(b).max()), rtol=0)
     assert not np.isclose(kept[0], (expected**3).sum())  # dropout has been at work
 
 

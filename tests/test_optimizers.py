@@ -15,6 +15,7 @@ from jaxtag.experiment import Training
 from jaxtag.training import schedules
 from jaxtag.training.memory import Memory
 from jaxtag.training.optimizers import SCALINGS, optimizer
+from jaxtag.training.row_gradients import RowGradient
 
 
 def training(**settings: Any) -> Training:
@@ -105,7 +106,7 @@ def test_bert_adam_against_a_transcription() -> None:
 
 @pytest.mark.parametrize("name", sorted(SCALINGS))
 def test_rates_may_differ_between_members_of_a_population(name: str) -> None:
-    t = training(optimizer=name, clip=1.0)
+    t = training(optimizer=name, clip=1.0, l2=0.1)
     rates = {"learning_rate": [0.1, 0.01], "weight_decay": [0.0, 0.1], "l2": [0.1, 0.0]}
     together = jax.vmap(lambda given: learn(t, 5, given))(
         jax.tree.map(jnp.float32, {k: jnp.array(v) for k, v in rates.items()})
@@ -113,6 +114,30 @@ def test_rates_may_differ_between_members_of_a_population(name: str) -> None:
     for member in range(2):
         alone = learn(t, 5, {name: np.float32(values[member]) for name, values in rates.items()})
         close(jax.tree.map(lambda x, member=member: x[member], together), alone)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+@pytest.mark.parametrize("name", sorted(SCALINGS))
+def test_gradients_of_rows_give_what_dense_ones_give(name: str, l2: float, clip: float) -> None:
+    """Rows past the table's end stand for none; a row that is touched once goes on moving by its averages."""
+    t = training(optimizer=name, learning_rate=0.01, weight_decay=0.1, l2=l2, clip=clip)
+    rule, params = optimizer(t), {"table": jnp.ones((7, 3)), "b": jnp.ones(2)}
+    ends = []
+    for dense in (True, False):
+        learned, state = params, rule.init(params)
+        for step in range(6):
+            rng = np.random.default_rng(step)
+            rows = np.sort(rng.choice(7, 2, replace=False)).astype(np.int32)
+            values, b = rng.normal(size=(3, 3)).astype(np.float32), jnp.asarray(rng.normal(size=2), jnp.float32)
+            values[2] = 0
+            table = RowGradient(jnp.append(rows, 7), jnp.asarray(values))
+            given = {"table": jnp.zeros((7, 3)).at[rows].set(values[:2]) if dense else table, "b": b}
+            updates, state = rule.update(given, state, learned, numbers(t))
+            learned = optax.apply_updates(learned, updates)
+        ends.append((learned, state))
+    close(ends[1], ends[0])
+    assert (np.asarray(ends[0][0]["table"]) != 1).all()
 
 
 def shares(schedule: str, steps: int, warmup: float, total: float) -> np.ndarray:

@@ -23,6 +23,7 @@ from jaxtag.runs import Bound, bind
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.loop import Trainer, train
 from jaxtag.training.objectives import Objective, pairs
+from jaxtag.training.parts import lengths_up_to
 from jaxtag.training.state import create, numbers_of
 from jaxtag.training.step import make_dispatch, make_train_step
 from tests import toy
@@ -121,14 +122,42 @@ def test_devices_and_meshes_give_the_same_losses_with_every_wrapper(dataset: Pat
     np.testing.assert_allclose(run_steps(b, [10])[1], alone, rtol=1e-6)
 
 
-@pytest.mark.parametrize("parts", [2, 8])
-def test_a_batch_in_parts_equals_the_whole(dataset: Path, parts: int) -> None:
-    settings = {"model__dropout": 0.0, "training__optimizer": "sgd", "training__learning_rate": 0.1}
-    whole, losses = run_steps(bound(dataset, **settings), [8])
-    state, found = run_steps(bound(dataset, training__accumulate=parts, **settings), [8])
+@pytest.mark.parametrize(
+    ("recipe", "parts"),
+    [
+        ("zsl/cnn", {"accumulate": 2}),
+        ("zsl/cnn", {"accumulate": 8}),
+        ("zsl/cnn", {"by_length": 4}),
+        ("zsl/cnn", {"accumulate": 2, "by_length": 4}),
+        ("zsl/cnn", {"by_length": 2, "optimizer": "adagrad", "rows": 64, "accumulator": 0.01, "learning_rate": 0.01}),
+        ("zsl/rnn_attention", {"by_length": 1}),
+        ("zsl/rnn_attention", {"by_length": 4}),
+    ],
+)
+def test_a_batch_in_parts_equals_the_whole(dataset: Path, recipe: str, parts: dict) -> None:
+    whole = {"accumulate": 1, "by_length": 0}
+    both = {"optimizer": "sgd", "learning_rate": 0.1} | {k: v for k, v in parts.items() if k not in whole}
+    settings = {"model__dropout": 0.0} | {f"training__{k}": v for k, v in both.items()}
+    expected, losses = run_steps(
+        bound(dataset, recipe, **settings, **{f"training__{k}": v for k, v in whole.items()}), [8]
+    )
+    given = {f"training__{k}": v for k, v in (whole | parts).items() if k in whole}
+    state, found = run_steps(bound(dataset, recipe, **settings, **given), [8])
     np.testing.assert_allclose(found, losses, rtol=1e-6)
-    for a, b in zip(jax.tree.leaves(state["params"]), jax.tree.leaves(whole["params"])):
+    for a, b in zip(jax.tree.leaves(state["params"]), jax.tree.leaves(expected["params"])):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
+
+
+def test_parts_by_length_are_the_same_on_every_mesh(dataset: Path) -> None:
+    _, alone = run_steps(bound(dataset, training__by_length=2), [4])
+    mesh = {"parallel__data": 2, "parallel__fsdp": 2, "parallel__tensor": 2}
+    _, found = run_steps(bound(dataset, devices=8, training__by_length=2, **mesh), [4])
+    np.testing.assert_allclose(found, alone, rtol=1e-5)
+
+
+def test_lengths_grow_by_halves_and_end_at_the_longest() -> None:
+    assert lengths_up_to(8) == [8] and lengths_up_to(40) == [8, 12, 16, 24, 32, 40]
+    assert lengths_up_to(5) == [5] and lengths_up_to(24) == [8, 12, 16, 24]
 
 
 def test_parts_draw_their_own_dropout(dataset: Path) -> None:
@@ -152,7 +181,7 @@ def test_bfloat16_trains_and_keeps_float32_masters(dataset: Path, recipe: str) -
 def test_an_objective_that_couples_posts_refuses_parts(dataset: Path, tmp_path: Path) -> None:
     b = bound(dataset, training__accumulate=2)
     coupled = dataclasses.replace(b.system, objective=Objective(pairs, couples=True))
-    with pytest.raises(JaxtagError, match="compares the posts of a batch with each other"):
+    with pytest.raises(JaxtagError, match="compares its posts with each other"):
         train(tmp_path / "run", "zsl/cnn", dataclasses.replace(b, system=coupled))
 
 
@@ -443,7 +472,7 @@ def test_a_run_of_another_split_or_dataset_is_refused(dataset: Path, tmp_path: P
             "axis 'hidden' of 3 does not divide over tensor = 2",
         ),
         ({"training__batch": 4096}, "training.batch is 4096"),
-        ({"training__accumulate": 8}, "training.batch / training.accumulate = 32 / 8 is 4, which does not divide"),
+        ({"training__accumulate": 8}, "training.batch / 8, by training.accumulate 8, is 4, which does not divide"),
         ({"training__objective": "single"}, "needs posts with exactly one hashtag"),
         ({"data__vectors": "glove"}, "has no word vectors 'glove'"),
         ({"data__placement": "resident", "data__resident_mib": 0}, "resident columns would take"),

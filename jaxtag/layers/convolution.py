@@ -33,18 +33,30 @@ class ConvolutionBank(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
         """Words `[B, T, e]`, zero where padded, and mask `[B, T]` to `[B, len(windows) · pooled_width]`."""
         act = ACTIVATIONS[self.activation]
-        maps = (act(self._maps(x, window)) for window in self.windows)
-        return jnp.concatenate([pool(m, mask, self.pool, self.length) for m in maps], axis=-1)
+        if self.pool != "max":
+            pooled = [pool(act(m), mask, self.pool, self.length) for m in self._maps(x)]
+            return jnp.concatenate(pooled, axis=-1)
+        # Every activation rises, so that the greatest value may be found before it: less to compute it of.
+        pooled = jnp.concatenate([pool(m, mask, "max") for m in self._maps(x)], axis=-1)
+        return jnp.where(mask.any(axis=1)[:, None], act(pooled), 0)
 
-    def _maps(self, x: jax.Array, window: int) -> jax.Array:
-        """The filters of one window size at every word, `[B, T, filters]`.
+    def _maps(self, x: jax.Array) -> list[jax.Array]:
+        """The filters of each window size at every word, `[B, T, filters]`.
 
-        As one matrix product of unfolded windows: XLA's CPU convolution runs 15 times slower inside a loop,
-        which is where many steps a dispatch put it.
+        One matrix product of every word with the kernels of every place in every window, whose results are moved to the
+        windows' centres and added. XLA's CPU convolution runs 15 times slower inside a loop, which is where many steps
+        a dispatch put it; products of unfolded windows copy each word once a place.
         """
-        width, length = x.shape[-1], x.shape[1]
-        kernel = glorot(self, f"kernel_{window}", (window, width, self.filters), ("window", "embed", "hidden"))
-        bias = zeros(self, f"bias_{window}", self.filters, "hidden")
-        wide = jnp.pad(x, ((0, 0), (window // 2, window // 2), (0, 0)))
-        unfolded = jnp.concatenate([wide[:, i : i + length] for i in range(window)], axis=-1)
-        return unfolded @ kernel.reshape(window * width, self.filters) + bias
+        (batch, length, width), kernels, biases = x.shape, [], []
+        for window in self.windows:
+            shape, axes = (window, width, self.filters), ("window", "embed", "hidden")
+            kernels.append(glorot(self, f"kernel_{window}", shape, axes))
+            biases.append(zeros(self, f"bias_{window}", self.filters, "hidden"))
+        flat = jnp.concatenate([jnp.moveaxis(k, 0, 1).reshape(width, -1) for k in kernels], axis=1)
+        products, maps, start = (x.reshape(-1, width) @ flat).reshape(batch, length, -1), [], 0
+        for window, bias in zip(self.windows, biases):
+            own = products[..., start : start + window * self.filters].reshape(batch, length, window, self.filters)
+            own = jnp.pad(own, ((0, 0), (window // 2, window // 2), (0, 0), (0, 0)))
+            maps.append(sum((own[:, i : i + length, i] for i in range(window)), bias))
+            start += window * self.filters
+        return maps

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxtag.layers.parameters import constants, glorot, zeros
+from jaxtag.layers.real_words import Plan, over_steps, plan_if_sorted, products, project, put, taken
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": jnp.tanh, "softplus": nn.softplus}
 
@@ -43,7 +44,28 @@ def lstm(state: Arrays, xs: Arrays, product: Product) -> Arrays:
     return o * jnp.tanh(c), c
 
 
-def _scan(cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array) -> tuple[Any, Any]:
+def _fold(step: Any, start: Any, inputs: Any, reverse: bool, phases: Plan | None) -> tuple[Any, Any]:
+    """`lax.scan(step, start, inputs)` over time, or over the real words of `phases` alone, giving zeros elsewhere."""
+    if phases is None:
+        return lax.scan(step, start, inputs, reverse=reverse)
+    leaves = jax.tree.leaves(inputs)
+    length, batch = leaves[0].shape[:2]
+    shapes = jax.eval_shape(lambda state, all_: step(state, jax.tree.map(lambda x: x[0], all_)), start, inputs)[1]
+    made = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), shapes)
+
+    def one(t: jax.Array, carry: tuple[Any, Any], many: int) -> tuple[Any, Any]:
+        state, made = carry
+        last = jax.tree.map(lambda x: x[batch - many :], state)
+        last, new = step(last, jax.tree.map(lambda x: taken(x, t, many)[0], inputs))
+        state = jax.tree.map(lambda x, n: lax.dynamic_update_slice(x, n, (batch - many, 0)), state, last)
+        return state, jax.tree.map(lambda x, n: put(x, n[None], t), made, new)
+
+    return over_steps(phases, batch, reverse, one, (start, made))
+
+
+def _scan(
+    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array, phases: Plan | None
+) -> tuple[Any, Any]:
     """What `masked_scan` gives, and every step's state before it and products, for the derivative."""
 
     def step(state: Arrays, inputs: tuple[Arrays, jax.Array]) -> tuple[Arrays, Any]:
@@ -58,13 +80,13 @@ def _scan(cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, m
         return new, (new[0], (state, made))
 
     start = (jnp.zeros((mask.shape[1], kernels[0].shape[0]), xs[0].dtype),) * states
-    last, (all_, kept) = lax.scan(step, start, (xs, mask), reverse=reverse)
+    last, (all_, kept) = _fold(step, start, (xs, mask[..., None]), reverse, phases)
     return (all_, last[0]), kept
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def masked_scan(
-    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array
+    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array, phases: Plan | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Run `cell` over time; a padded step copies the state.
 
@@ -79,20 +101,24 @@ def masked_scan(
       kernels: recurrent kernels `[d, n_i]`.
       xs: what the inputs bring, `[T, B, n_i]` each, time first; there may be more of them than kernels.
       mask: real steps, `[T, B]` bool.
+      phases: of the mask, to leave padding out; None steps over it.
 
     Returns:
-      All states `[T, B, d]`, and the state `[B, d]` after the last real step in the direction of the scan.
+      All states `[T, B, d]`, of which those of padded steps are for nobody to read, and the state `[B, d]` after the
+      last real step in the direction of the scan.
     """
-    return _scan(cell, states, reverse, kernels, xs, mask)[0]
+    return _scan(cell, states, reverse, kernels, xs, mask, phases)[0]
 
 
-def _forward(cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array) -> tuple[Any, Any]:
-    given, kept = _scan(cell, states, reverse, kernels, xs, mask)
-    return given, (kernels, xs, mask, kept)
+def _forward(
+    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array, phases: Plan | None
+) -> tuple[Any, Any]:
+    given, kept = _scan(cell, states, reverse, kernels, xs, mask, phases)
+    return given, (kernels, xs, mask, phases, kept)
 
 
-def _backward(cell: Cell, states: int, reverse: bool, residuals: Any, given: Any) -> tuple[Arrays, Arrays, None]:
-    kernels, xs, mask, kept = residuals
+def _backward(cell: Cell, states: int, reverse: bool, residuals: Any, given: Any) -> tuple[Arrays, Arrays, None, None]:
+    kernels, xs, mask, phases, kept = residuals
     by_all, by_last = given
 
     def step(by_state: Arrays, inputs: Any) -> tuple[Arrays, Any]:
@@ -112,16 +138,18 @@ def _backward(cell: Cell, states: int, reverse: bool, residuals: Any, given: Any
         return by_state, (by_x, factors)
 
     start = (by_last,) + (jnp.zeros_like(by_last),) * (states - 1)
-    _, (by_x, factors) = lax.scan(step, start, (xs, mask, kept, by_all), reverse=not reverse)
+    inputs = (xs, mask[..., None], kept, by_all)
+    _, (by_x, factors) = _fold(step, start, inputs, not reverse, phases)
     # What reaches xs[i] is what reaches its product.
-    return tuple(jnp.einsum("tbd,tbn->dn", factors[i], by_x[i]) for i in range(len(kernels))), by_x, None
+    by_kernels = tuple(products(factors[i], by_x[i], phases) for i in range(len(kernels)))
+    return by_kernels, by_x, None, None
 
 
 masked_scan.defvjp(_forward, _backward)
 
 
 def _select(real: jax.Array, new: Arrays, old: Arrays) -> Arrays:
-    return tuple(jnp.where(real[:, None], n, o) for n, o in zip(new, old, strict=True))
+    return tuple(jnp.where(real, n, o) for n, o in zip(new, old, strict=True))
 
 
 @jax.custom_vjp
@@ -159,14 +187,15 @@ class GRU(nn.Module):
         A padded step copies the state; a row without any real step ends at zeros.
         """
         w, u, b = _gates(self, "zrh", x.shape[-1], self.width)
-        x = x.swapaxes(0, 1)
-        xs = (x @ jnp.concatenate(w[:2], 1) + jnp.concatenate(b[:2]), x @ w[2] + b[2])
+        x, phases = x.swapaxes(0, 1), plan_if_sorted(mask.T)
+        gates = project(x, jnp.concatenate(w, 1), phases) + jnp.concatenate(b)
+        xs = (gates[..., : 2 * self.width], gates[..., 2 * self.width :])
         if self.reset == "after":
             c = zeros(self, "c_h", self.width, "hidden")
             xs = (xs[0], jnp.broadcast_to(c, xs[1].shape), xs[1])
         cell = partial(gru_after if self.reset == "after" else gru_before, self.activation)
         scan: Any = masked_scan  # custom_vjp's own type says nothing of what it gives
-        states, last = scan(cell, 1, self.reverse, (jnp.concatenate(u[:2], 1), u[2]), xs, mask.T)
+        states, last = scan(cell, 1, self.reverse, (jnp.concatenate(u[:2], 1), u[2]), xs, mask.T, phases)
         return states.swapaxes(0, 1), last
 
 
@@ -187,9 +216,10 @@ class LSTM(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Inputs `[B, T, e]`, mask `[B, T]` to all states `[B, T, d]` and the last real one `[B, d]`, as `GRU`."""
         w, u, b = _gates(self, "ifog", x.shape[-1], self.width, {"f": self.forget_bias})
-        xs = (x.swapaxes(0, 1) @ jnp.concatenate(w, 1) + jnp.concatenate(b),)
+        phases = plan_if_sorted(mask.T)
+        xs = (project(x.swapaxes(0, 1), jnp.concatenate(w, 1), phases) + jnp.concatenate(b),)
         scan: Any = masked_scan  # custom_vjp's own type says nothing of what it gives
-        states, last = scan(lstm, 2, self.reverse, (jnp.concatenate(u, 1),), xs, mask.T)
+        states, last = scan(lstm, 2, self.reverse, (jnp.concatenate(u, 1),), xs, mask.T, phases)
         return states.swapaxes(0, 1), last
 
 

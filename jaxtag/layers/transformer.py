@@ -1,4 +1,4 @@
-"""Transformer layers with normalisation after each sub-layer, and a stack of them that is compiled once."""
+"""Transformer layers with normalisation after each sub-layer, and a stack of them with stacked parameters."""
 
 from collections.abc import Callable
 from functools import partial
@@ -116,12 +116,15 @@ class TransformerLayer(nn.Module):
 
 
 class TransformerStack(nn.Module):
-    """Layers of one shape, one after the other, compiled once: parameters have a leading axis of layers.
+    """Layers of one shape, one after the other: parameters have a leading axis of layers.
 
     Attributes:
       layers: how many.
       width, heads, inner, activation, eps, drop_weights: of each, as `TransformerLayer`.
       remat: whether a layer's inner values are computed again for the gradient instead of being kept.
+      unroll: whether the program has each layer written out instead of a loop over them. Parameters are the same,
+        and numbers, rounding aside. The loop copies each layer's weights out of the stack, forwards and backwards,
+        which costs a short batch most; written out, the program takes longer to compile.
     """
 
     layers: int
@@ -132,6 +135,7 @@ class TransformerStack(nn.Module):
     eps: float = 1e-5
     drop_weights: bool = False
     remat: bool = False
+    unroll: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, rate: jax.Array, key: jax.Array | None) -> jax.Array:
@@ -149,6 +153,7 @@ class TransformerStack(nn.Module):
             variable_axes={"params": 0},
             split_rngs={"params": True},
             length=self.layers,
+            unroll=self.layers if self.unroll else 1,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
         return scanned(layer, x, keys)[0]

@@ -22,6 +22,7 @@ class Settings:
       trainable: whether word vectors learn.
       layers, width, heads, inner: of the encoder; `inner` is the feed-forward layers' width.
       remat: whether a layer's inner values are computed again for the gradient, which saves memory.
+      unroll: whether the program has every layer written out, which runs faster and compiles longer than a loop.
       pool: how states become one vector: their `mean`, the `first` word's, or `flatten`, those of the first
         `length` words side by side; the paper does not say.
       length: words that `flatten` takes.
@@ -35,6 +36,7 @@ class Settings:
     heads: int = 8
     inner: int = 2048
     remat: bool = False
+    unroll: bool = True
     pool: Literal["mean", "first", "flatten"] = "mean"
     length: int = 40
     dropout: float = 0.1
@@ -52,7 +54,7 @@ class Model(nn.Module):
         s = self.settings
         self.word_table = WordTable(self.words, s.embedding, s.trainable)
         self.projection = Dense(s.width)
-        self.encoder = TransformerStack(s.layers, s.width, s.heads, s.inner, remat=s.remat)
+        self.encoder = TransformerStack(s.layers, s.width, s.heads, s.inner, remat=s.remat, unroll=s.unroll)
         self.head = SoftmaxHead(self.hashtags, pooled_width(s.pool, s.width, s.length))
 
     def features(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:

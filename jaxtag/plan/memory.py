@@ -91,7 +91,7 @@ def _activations(prepared: Prepared) -> int:
     """
     training, system = prepared.experiment.training, prepared.system
     state, numbers = prepared.arguments[:2]
-    size, parts = training.batch // training.accumulate, _parts(prepared)
+    size, parts = training.batch // (training.accumulate * max(1, training.by_length)), _parts(prepared)
     batch = {n: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for n, x in prepared.batch.items()}
 
     def total(params: Any, collections: Any, batch: Any, numbers: Any, key: Any) -> Any:

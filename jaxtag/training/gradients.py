@@ -5,27 +5,39 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax.sharding import Mesh
 
 from jaxtag.experiment import Training
 from jaxtag.systems import System
+from jaxtag.training import parts
+from jaxtag.training.parts import Gradient
+from jaxtag.training.rows import gradient_by_rows
 
-# (params, collections, batch, numbers, key) -> (loss, (weight, collections)), all summed over posts …
+# (params, collections, batch, numbers, key) -> (loss, (weight, collections)), all summed over posts
 Total = Callable[[Any, Any, Any, Any, jax.Array], tuple[jax.Array, tuple[jax.Array, Any]]]
-# … and with the gradient of the summed loss: ((loss, (weight, collections)), gradient)
-Gradient = Callable[[Any, Any, Any, Any, jax.Array], tuple[tuple[jax.Array, tuple[jax.Array, Any]], Any]]
 
 
-def gradient_of(system: System, training: Training) -> Gradient:
+def gradient_of(system: System, training: Training, mesh: Mesh | None = None) -> Gradient:
     """The gradient of `system`'s summed loss over a batch, with the options that `training` names."""
+
+    def sized(system: System) -> Gradient:
+        gradient = _whole(system, training)
+        if training.by_length:
+            gradient = parts.by_length(gradient, training.by_length, system.entry.texts, mesh)
+        return parts.in_turn(gradient, training.accumulate) if training.accumulate > 1 else gradient
+
+    return gradient_by_rows(system, sized, mesh)
+
+
+def _whole(system: System, training: Training) -> Gradient:
+    """The gradient of a batch in one piece."""
 
     def total(params: Any, collections: Any, batch: Any, numbers: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         loss, weight, collections = system.loss(params, collections, batch, numbers, key)
         return loss.sum(), (weight.sum(), collections)
 
     chosen = in_bfloat16(total) if training.precision == "bfloat16" else total
-    gradient = jax.value_and_grad(chosen, has_aux=True)
-    return in_parts(gradient, training.accumulate) if training.accumulate > 1 else gradient
+    return jax.value_and_grad(chosen, has_aux=True)
 
 
 def in_bfloat16(total: Total) -> Total:
@@ -42,24 +54,3 @@ def in_bfloat16(total: Total) -> Total:
         return loss, (weight, jax.tree.map(lambda new, old: new.astype(old.dtype), found, collections))
 
     return cast
-
-
-def in_parts(gradient: Gradient, parts: int) -> Gradient:
-    """`gradient` of a batch taken in `parts`, one after the other, and summed: equal to the whole's, dropout aside.
-
-    Part j has every `parts`-th post, from j, so that each device keeps its own posts. Each draws its own dropout.
-    """
-
-    def summed(params: Any, collections: Any, batch: Any, numbers: Any, key: jax.Array) -> Any:
-        def one(carry: tuple[Any, Any], given: tuple[jax.Array, Any]) -> tuple[tuple[Any, Any], None]:
-            sums, collections = carry
-            part = jax.random.fold_in(key, given[0])
-            (loss, (weight, collections)), grads = gradient(params, collections, given[1], numbers, part)
-            return (jax.tree.map(jnp.add, sums, (loss, weight, grads)), collections), None
-
-        split = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), batch)
-        start = (jnp.float32(0), jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
-        ((loss, weight, grads), collections), _ = lax.scan(one, (start, collections), (jnp.arange(parts), split))
-        return (loss, (weight, collections)), grads
-
-    return summed

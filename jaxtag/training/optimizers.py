@@ -1,7 +1,8 @@
 """Optimizers as optax transformations whose rates are arguments, not constants.
 
 An optimizer is `init(params) -> opt_state` and `update(gradients, opt_state, params, numbers) ->
-(updates, opt_state)`, where `numbers` has traced learning_rate, weight_decay and l2.
+(updates, opt_state)`, where `numbers` has traced learning_rate, weight_decay and l2. A gradient is an array, or a
+`RowGradient` for a large table.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxtag.experiment import Training
+from jaxtag.training.row_gradients import average, dense, map_gradients, norm, scaled
 
 
 @dataclass(frozen=True)
@@ -30,22 +32,41 @@ class Optimizer:
     training: Training
 
 
-def bert_adam(b1: float = 0.9, b2: float = 0.999, eps: float = 1e-6) -> optax.GradientTransformation:
-    """Adam without bias correction: m ← b1·m + (1−b1)·g, v ← b2·v + (1−b2)·g², u = m / (√v + eps) (SYSTEMS 3.3)."""
+def averages(b1: float, b2: float, eps: float, corrected: bool) -> optax.GradientTransformation:
+    """m ← b1·m + (1−b1)·g, v ← b2·v + (1−b2)·g², u = m / (√v + eps); `corrected`: of m/(1−b1ᵗ) and v/(1−b2ᵗ).
 
-    def init(params: Any) -> Any:
-        return {"mu": jax.tree.map(jnp.zeros_like, params), "nu": jax.tree.map(jnp.zeros_like, params)}
+    optax's Adam on gradients that may be a `RowGradient`: a large table's averages decay and take up the rows in place,
+    so that a step on the CPU reads and writes the table and its averages, and no gradient of their size.
+    """
+
+    def init(params: Any) -> optax.ScaleByAdamState:
+        mu, nu = jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params)
+        return optax.ScaleByAdamState(jnp.int32(0), mu, nu)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        mu = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state["mu"], updates)
-        nu = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g * g, state["nu"], updates)
-        return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu), {"mu": mu, "nu": nu}
+        mu = map_gradients(lambda g, m: average(m, g, b1), updates, state.mu)
+        nu = map_gradients(lambda g, v: average(v, g, b2, 2), updates, state.nu)
+        count = optax.safe_increment(state.count)
+        m, v = mu, nu
+        if corrected:
+            m, v = optax.tree.bias_correction(mu, b1, count), optax.tree.bias_correction(nu, b2, count)
+        return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), m, v), optax.ScaleByAdamState(count, mu, nu)
 
     return optax.GradientTransformation(init, update)
 
 
+def clipped(limit: float) -> optax.GradientTransformation:
+    """g ← g·min(1, limit / ‖g‖), the norm over all parameters; 0 clips nothing."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        found = norm(updates)
+        return scaled(updates, jnp.where(found < limit, 1, limit / found)), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update) if limit else optax.identity()
+
+
 def _adam(training: Training) -> optax.GradientTransformation:
-    return optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+    return averages(0.9, 0.999, 1e-8, corrected=True)
 
 
 # The rule by name; `lazy_adam` is Adam's rule on the rows that `jaxtag.training.rows` hands it.
@@ -54,8 +75,9 @@ SCALINGS: dict[str, Callable[[Training], optax.GradientTransformation]] = {
     "adam": _adam,
     "lazy_adam": _adam,
     "adagrad": lambda training: optax.scale_by_rss(training.accumulator, eps=1e-10),
-    "bert_adam": lambda training: bert_adam(),
+    "bert_adam": lambda training: averages(0.9, 0.999, 1e-6, corrected=False),
 }
+ROW_GRADIENTS = ("adam", "lazy_adam", "bert_adam")  # those that take a `RowGradient` as it is
 
 
 def optimizer(training: Training) -> Optimizer:
@@ -70,18 +92,24 @@ def optimizer(training: Training) -> Optimizer:
       as they are, where Adam lets them decay and moves those rows by what is left of them. The correction
       counts all steps. So it learns other numbers than `adam`; it is for tables too large for that.
     - `adagrad`: s ← s + g², u = g / √(s + 1e-10), s from `training.accumulator`; 0 where s is (Duchi et al. 2011).
-    - `bert_adam`: u = m / (√v + 1e-6), averages without correction (`bert_adam`).
+    - `bert_adam`: u = m / (√v + 1e-6), averages without correction (SYSTEMS 3.3).
+
+    An l2 of 0 in `training` is left out of the program: `numbers` gives its size where it is in. It makes gradients of
+    large tables dense, and costs three more passes over them.
 
     Weight decay and l2 reach every parameter; of a table with `training.rows`, the rows that the batch touches.
     """
-    clip = optax.clip_by_global_norm(training.clip) if training.clip else optax.identity()
-    inner = optax.chain(clip, SCALINGS[training.optimizer](training))
+    inner = optax.chain(clipped(training.clip), SCALINGS[training.optimizer](training))
+    by_rows = training.optimizer in ROW_GRADIENTS and not training.l2
 
     def update(gradients: Any, opt_state: Any, params: Any, numbers: dict[str, Any]) -> tuple[Any, Any]:
-        gradients = jax.tree.map(lambda g, p: g + numbers["l2"] * p, gradients, params)
-        scaled, opt_state = inner.update(gradients, opt_state, params)
+        if not by_rows:
+            gradients = map_gradients(dense, gradients, params)
+        if training.l2:
+            gradients = jax.tree.map(lambda g, p: g + numbers["l2"] * p, gradients, params)
+        moves, opt_state = inner.update(gradients, opt_state, params)
         updates = jax.tree.map(
-            lambda u, p: -numbers["learning_rate"] * (u + numbers["weight_decay"] * p), scaled, params
+            lambda u, p: -numbers["learning_rate"] * (u + numbers["weight_decay"] * p), moves, params
         )
         return updates, opt_state
 

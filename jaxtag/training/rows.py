@@ -24,6 +24,8 @@ from jax.sharding import Mesh
 from jaxtag.experiment import Training
 from jaxtag.parallel.mesh import replicated
 from jaxtag.systems import Indexed, System
+from jaxtag.training.parts import Gradient
+from jaxtag.training.row_gradients import RowGradient
 
 Step = Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], tuple[dict[str, Any], dict[str, jax.Array]]]
 
@@ -92,6 +94,39 @@ def by_rows(system: System, sized: Callable[[System], Step], training: Training,
     return train_step
 
 
+def gradient_by_rows(system: System, sized: Callable[[System], Gradient], mesh: Mesh | None) -> Gradient:
+    """The gradient of `system` through the table rows that a batch names, a `RowGradient` of each such table.
+
+    What is summed over parts of a batch, and clipped, is then as small as the batch, not as its tables.
+
+    Args:
+      system: whose gradient.
+      sized: makes the gradient of a system, whatever the size of its tables.
+      mesh: where; what is gathered lies on every device of it.
+    """
+    whole = sized(system)
+
+    def everywhere(x: jax.Array) -> jax.Array:
+        return x if mesh is None else lax.with_sharding_constraint(x, replicated(mesh))
+
+    def gradient(params: Any, collections: Any, batch: Any, numbers: Any, key: jax.Array) -> Any:
+        ids = {g: _ids(batch, g.columns) for g in system.entry.indexed}
+        ids = {g: everywhere(x) for g, x in ids.items() if getattr(system.sizes, g.size) >= PAYS * x.size}
+        if not ids:
+            return whole(params, collections, batch, numbers, key)
+        found = {g: distinct(x, getattr(system.sizes, g.size), x.size) for g, x in ids.items()}
+        rows = {table: found[g][0] for g in ids for table in g.tables}
+        few = _at(rows, lambda r, x: everywhere(x.at[r].get(mode="fill", fill_value=0)), {"": params})[""]
+        for g in ids:
+            batch = batch | _places(batch, g.columns, found[g][1])
+        told, grads = sized(system.resized(**{g.size: x.size for g, x in ids.items()}))(
+            few, collections, batch, numbers, key
+        )
+        return told, _at(rows, RowGradient, {"": grads})[""]
+
+    return gradient
+
+
 def distinct(ids: jax.Array, size: int, capacity: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The distinct values of `ids` in rising order, without a sort.
 
@@ -136,7 +171,7 @@ def _places(batch: dict[str, jax.Array], columns: Iterable[str], place: jax.Arra
     return changed
 
 
-def _at(rows: dict[str, jax.Array], change: Callable[..., jax.Array], tree: Any, *rest: Any) -> Any:
+def _at(rows: dict[str, jax.Array], change: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """`tree` with `change(rows[table], leaf, …)` in place of a table and of its slots: leaves whose path ends so."""
 
     def one(path: Any, leaf: jax.Array, *others: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ from jaxtag.parallel.mesh import replicated
 from jaxtag.systems import System
 from jaxtag.training.gradients import gradient_of
 from jaxtag.training.optimizers import Optimizer
+from jaxtag.training.row_gradients import norm, scaled
 from jaxtag.training.rows import Step, by_rows
 from jaxtag.training.schedules import rate
 from jaxtag.training.state import DROPOUT, State, key_of
@@ -33,18 +34,18 @@ def make_train_step(system: System, optimizer: Optimizer, mesh: Mesh | None = No
     """
 
     def sized(system: System) -> Step:
-        gradient = gradient_of(system, optimizer.training)
+        gradient = gradient_of(system, optimizer.training, mesh)
 
         def train_step(state: State, numbers: dict[str, Any], batch: dict[str, Any]) -> tuple[State, dict[str, Any]]:
             key = key_of(numbers["seed"], DROPOUT, state["step"])
             params, opt_state = state["params"], state["opt_state"]
             (loss, (weight, collections)), grads = gradient(params, state["collections"], batch, numbers, key)
-            grads = jax.tree.map(lambda g: g / jnp.maximum(weight, 1), grads)
+            grads = scaled(grads, 1 / jnp.maximum(weight, 1))
             now = numbers | {"learning_rate": rate(optimizer.training, numbers, state["step"])}
             updates, opt_state = optimizer.update(grads, opt_state, params, now)
             params = optax.apply_updates(params, updates)
-            norm, step = optax.global_norm(grads), state["step"] + 1
-            told = (loss, weight, norm, now["learning_rate"], jnp.float32(0))
+            step = state["step"] + 1
+            told = (loss, weight, norm(grads), now["learning_rate"], jnp.float32(0))
             state = {"step": step, "params": params, "collections": collections, "opt_state": opt_state}
             return state, dict(zip(SUMS, told))
 
