@@ -118,7 +118,7 @@ class _Shown:
 
 
 def train(texts: Any, training: Training, workers: int) -> WordTable:
-    """Vectors of every word of `texts` that is frequent enough.
+    """Vectors, input and output ones, of every word of `texts` that is frequent enough.
 
     Raises:
       JaxtagError: none is.
@@ -142,7 +142,7 @@ def train(texts: Any, training: Training, workers: int) -> WordTable:
     except RuntimeError as error:
         raise JaxtagError(f"no word vectors: {error}", "lower --min-count, or give more posts") from None
     names: list[str] = model.wv.index_to_key  # type: ignore[assignment]
-    return WordTable(tuple(names), model.wv.vectors)
+    return WordTable(tuple(names), model.wv.vectors, output=model.syn1neg)
 
 
 def _hash(word: str) -> int:

@@ -1,13 +1,15 @@
 """Word vectors of a split, in named settings that are never mixed: trained here by gensim's word2vec, or given.
 
     inductive      no text of a validation or test post, nor of a post with an unseen hashtag; no hashtag in them
-    transductive   every text, its hashtags in their places as `#x`, as the papers do; gives hashtags vectors too
+    transductive   every text, its hashtags in their places as `#x`, as the papers do; gives hashtags vectors too; the
+                   same for every split, so that only the first one's are trained
     pretrained     a file's, whatever they were trained on
 
 The words are those that systems read: a stop word that is no token has no vector and is in no window. A folder
 holds words.npy (a row for each of the split's words), names.txt and table.npy (every word that has a vector: what
 hashtags named only later are looked up in), hashtags.npy (a row for each of the split's `named` hashtags) with
-hashtags.txt (how each got it), subwords.npy (of fastText files) and vectors.json.
+hashtags.txt (how each got it), subwords.npy (of fastText files) and vectors.json. Trained ones have output.npy and
+hashtags_output.npy too: the output vectors (`jaxtag.data.hashtags`), row by row beside table.npy and hashtags.npy.
 """
 
 import re
@@ -19,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from jaxtag.data.dataset import Dataset, Split, open_dataset
-from jaxtag.data.hashtags import HOW, WordTable, means, pieces, segment, vectors_of
+from jaxtag.data.hashtags import HOW, WordTable, means, open_table, pieces, rows_of, segment, vectors_of
 from jaxtag.errors import JaxtagError
-from jaxtag.files import crc32, new_folder, seal, write_json
+from jaxtag.files import crc32, new_folder, read_json, seal, write_json
 
 from . import vector_files
 from .progress import Bar
@@ -51,13 +53,17 @@ def make(data: Path, split_name: str, training: Training, workers: int = 1, name
     """
     dataset, split, folder = _place(data, split_name, name or training.setting)
     with new_folder(folder) as side:
-        if training.setting == "inductive":
-            texts: Iterable[list[str]] = Tokens(dataset, inductive_rows(dataset, split))
-        else:
-            texts = with_hashtags(dataset, side / _SENTENCES, workers)
-        table = train(texts, training, workers)
-        (side / _SENTENCES).unlink(missing_ok=True)
+        table = _of_another_split(dataset, folder, training) if workers == 1 else None
+        if table is None:
+            if training.setting == "inductive":
+                texts: Iterable[list[str]] = Tokens(dataset, inductive_rows(dataset, split))
+            else:
+                texts = with_hashtags(dataset, side / _SENTENCES, workers)
+            table = train(texts, training, workers)
+            (side / _SENTENCES).unlink(missing_ok=True)
         np.save(side / "table.npy", table.rows)
+        if table.output is not None:
+            np.save(side / "output.npy", table.output)
         info = asdict(training) | {"workers": workers, "trained": len(table.names)}
         return _store(side, dataset, split, table, training.seed, info)
 
@@ -95,6 +101,17 @@ def load(
         if given.subwords:
             info["subwords"] = {"shortest": given.subwords.shortest, "longest": given.subwords.longest}
         return _store(side, dataset, split, table, 0, info)
+
+
+def _of_another_split(dataset: Dataset, folder: Path, training: Training) -> WordTable | None:
+    """What the same training gave another split, where it is transductive: such vectors depend on no split."""
+    wanted = asdict(training) | {"workers": 1, "dataset": dataset.fingerprint, "format": FORMAT}
+    for path in sorted(dataset.path.glob("splits/*/vectors/*/vectors.json")):
+        info = read_json(path, "description of word vectors") if training.setting == "transductive" else {}
+        same = all(info.get(key) == value for key, value in wanted.items()) and "output.npy" in info["files"]
+        if path.parent != folder and same:
+            return open_table(path.parent)
+    return None
 
 
 def inductive_rows(dataset: Dataset, split: Split) -> np.ndarray:
@@ -137,7 +154,7 @@ def _needed(dataset: Dataset) -> set[str]:
 def _store(
     side: Path, dataset: Dataset, split: Split, table: WordTable, seed: int, info: dict[str, Any]
 ) -> dict[str, Any]:
-    """Write what a folder of vectors holds beside table.npy and subwords.npy.
+    """Write what a folder of vectors holds beside table.npy, output.npy and subwords.npy.
 
     Returns:
       vectors.json.
@@ -150,10 +167,14 @@ def _store(
     with Bar("vectors of hashtags", len(hashtags)) as bar:
         found = vectors_of(hashtags, table, bar.to)
     np.save(side / "hashtags.npy", found.vectors)
+    if table.output is not None:
+        parts = [[table.index[part] for part in parts] for parts in found.parts]
+        np.save(side / "hashtags_output.npy", means(table.output, parts))
     with open(side / "hashtags.txt", "w", encoding="utf-8", newline="\n") as file:
         for hashtag, how, parts in zip(hashtags, found.how, found.parts):
             file.write(f"{hashtag}\t{HOW[how]}\t{' '.join(parts)}\n")
     described = {"format": FORMAT, "dataset": dataset.fingerprint, "split": split.fingerprint} | info
+    described |= {"output": table.output is not None}
     described |= {"words": len(words), "words_without": missing, "words_by_subwords": guessed}
     described["hashtags"] = found.counts()
     described["hashtags_without"] = [h for h, how in zip(hashtags, found.how) if HOW[how] == "none"]
@@ -170,11 +191,7 @@ def _word_rows(names: list[str], table: WordTable, seed: int) -> tuple[np.ndarra
     """
     rng = np.random.default_rng(seed)
     rows = rng.uniform(-0.5 / table.dim, 0.5 / table.dim, (len(names), table.dim)).astype(np.float32)
-    places = np.array([table.index.get(name, -1) for name in names], np.int64)
-    rows[places >= 0] = table.rows[places[places >= 0]]
-    left, guessed = np.flatnonzero(places < 0).tolist(), 0
-    if table.subwords is not None:
-        buckets = {row: found for row in left if (found := table.subwords.buckets(names[row]))}
-        rows[list(buckets)] = means(table.subwords.rows, list(buckets.values()))
-        guessed = len(buckets)
-    return rows, len(left) - guessed, guessed
+    found, has = rows_of(names, table)
+    rows[has] = found[has]
+    missing = int((~has).sum())
+    return rows, missing, sum(name not in table.index for name in names) - missing

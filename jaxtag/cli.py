@@ -20,13 +20,16 @@ from jaxtag.verbs import (
     quickstart,
     recommend,
     report,
+    reproduce,
+    sweep,
     systems,
     train,
 )
 
 # In the order of --help.
 VERBS = (
-    train, crossvalidate, evaluate, recommend, systems, data_show, data_export, report, plan, bench_step, quickstart,
+    train, crossvalidate, sweep, evaluate, recommend, systems, data_show, data_export, report, plan, reproduce,
+    bench_step, quickstart,
 )  # fmt: skip
 GROUPS = {"data": "show or export a dataset", "bench": "measure how fast jaxtag is, against others"}
 

@@ -2,6 +2,8 @@
 
 RUN/fold-<i>/              a run folder, trained on the split NAME-<i> and evaluated on its test part
 RUN/crossvalidation.json   metrics of every fold that is done, their mean and spread, the built-in baselines' too
+
+A search (`jaxtag.search`) judges by the validation part; what it finds is in crossvalidation-validation.json.
 """
 
 import json
@@ -18,9 +20,9 @@ from jaxtag.errors import JaxtagError
 from jaxtag.evaluation.evaluate import evaluate
 from jaxtag.experiment import Experiment
 from jaxtag.files import held, read_json, write_json
-from jaxtag.runs import bind, check_training
+from jaxtag.runs import bind
 from jaxtag.training.logs import say
-from jaxtag.training.loop import train
+from jaxtag.training.train import check, train
 
 FORMAT = 1
 FILE = "crossvalidation.json"
@@ -52,22 +54,36 @@ def crossvalidate(
       Preempted: SIGTERM or SIGINT came; the fold is saved, and the same call goes on from there.
     """
     dataset = open_dataset(data)
-    splits = find_folds(dataset, name, folds)
+    return over(run, recipe, experiment, dataset, name, find_folds(dataset, name, folds))
+
+
+def over(
+    run: Path, recipe: str, experiment: Experiment, dataset: Dataset, name: str, splits: Sequence[Split],
+    part: str = PART,
+) -> dict[str, Any]:  # fmt: skip
+    """As `crossvalidate`, over `splits`, which the document calls `name`, evaluated on `part`."""
     for split in splits:
-        check_training(bind(experiment, dataset, split))
+        check(bind(experiment, dataset, split))
+        split.part(part)
+    folds = len(splits)
     run.mkdir(parents=True, exist_ok=True)
     with held(run):
-        done = _done(run, recipe, experiment, splits)
+        done = _done(run, recipe, experiment, splits, part)
         for number, split in enumerate(splits):
             if number in done:
                 say(f"fold {number + 1} of {folds} is done")
                 continue
             say(f"fold {number + 1} of {folds}: split {split.name}")
-            done[number] = _fold(run / f"fold-{number}", recipe, experiment, dataset, split)
-            write_json(run / FILE, _document(recipe, experiment, dataset, name, folds, done))
+            done[number] = _fold(run / f"fold-{number}", recipe, experiment, dataset, split, part)
+            write_json(run / file_of(part), _document(recipe, experiment, dataset, name, folds, done))
         document = _document(recipe, experiment, dataset, name, folds, done)
-        write_json(run / FILE, document)
+        write_json(run / file_of(part), document)
     return document
+
+
+def file_of(part: str) -> str:
+    """What the file is called that has the folds' metrics on a part."""
+    return FILE if part == PART else f"crossvalidation-{part}.json"
 
 
 def find_folds(dataset: Dataset, name: str, folds: int) -> list[Split]:
@@ -115,28 +131,36 @@ def render(found: Mapping[str, Any]) -> str:
     return "\n\n".join([said, markdown(rows, columns), f"{found['recipe']} by fold", markdown(each, by_fold)])
 
 
-def _fold(folder: Path, recipe: str, experiment: Experiment, dataset: Dataset, split: Split) -> dict[str, Any]:
+def _fold(
+    folder: Path, recipe: str, experiment: Experiment, dataset: Dataset, split: Split, part: str
+) -> dict[str, Any]:
     """Train and evaluate one fold, or what is left of it; its row."""
     summary = train(folder, recipe, bind(experiment, dataset, split))
-    found = evaluate(folder, PART, dataset.path)
+    # Of a split with unseen hashtags only test posts have them: others rank the seen ones.
+    among = "seen" if part != PART and split.info.get("unseen") else "split"
+    found = evaluate(folder, part, dataset.path, among)
     numbers = {key: value for key, value in found.items() if isinstance(value, int | float)}
     return {
         "split": split.name,
         "fingerprint": split.fingerprint,
         "run": str(folder),
         **{key: summary[key] for key in ("steps", "best_step", "seconds")},
+        **{key: found[key] for key in ("vectors",) if key in found},
         "metrics": numbers,
         "baselines": found["baselines"],
     }
 
 
-def _done(run: Path, recipe: str, experiment: Experiment, splits: Sequence[Split]) -> dict[int, dict[str, Any]]:
+def _done(
+    run: Path, recipe: str, experiment: Experiment, splits: Sequence[Split], part: str
+) -> dict[int, dict[str, Any]]:
     """The rows of folds that were done by just this experiment on just these splits."""
-    if not (run / FILE).is_file():
+    file = run / file_of(part)
+    if not file.is_file():
         return {}
-    document = read_json(run / FILE, "cross-validation")
+    document = read_json(file, "cross-validation")
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise JaxtagError(f"{run / FILE} is not a cross-validation of format {FORMAT}", "name a new folder with --run")
+        raise JaxtagError(f"{file} is not a cross-validation of format {FORMAT}", "name a new folder with --run")
     if (document["recipe"], document["experiment"]) != (recipe, _plain(experiment)):
         return {}  # each fold's own folder says whether it may go on
     rows = {row["split"]: row for row in document["folds"]}

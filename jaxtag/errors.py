@@ -22,6 +22,10 @@ class JaxtagError(Exception):
         super().__init__(f"{self.message}; {self.mend}" if self.mend else self.message)
 
 
+class Diverged(JaxtagError):
+    """A loss was not finite: a run of its own ends there, a search goes on without this point."""
+
+
 class Preempted(Exception):
     """A run was asked to stop (SIGTERM, SIGINT) and everything done so far is saved; exit code 75."""
 

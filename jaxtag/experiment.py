@@ -1,6 +1,6 @@
 """Experiment: everything that decides a run's numbers, as nested frozen dataclasses.
 
-A recipe (`jaxtag.recipes`) gives one, dotted overrides change single fields, `validate` checks them all.
+A recipe (`jaxtag.recipes`) gives one, dotted overrides change single fields, `jaxtag.checks` checks them all.
 """
 
 import dataclasses
@@ -52,7 +52,7 @@ class Training:
       smoothing: share of the target spread evenly over the hashtags.
       clip: largest global gradient norm; 0 does not clip.
       batch: posts a step, over all devices.
-      accumulate: equal parts that a batch is computed in, one after the other, to save memory.
+      accumulate: equal parts that a batch is computed in, one after the other, to save memory; no number changes.
       by_length: equal parts that a batch, or an accumulated part, is sorted into by the posts' lengths, each computed
         no longer than its longest post; 1 only sorts, so that recurrent layers leave padding out; 0 does neither
         (`jaxtag.training.parts`).
@@ -135,6 +135,9 @@ class Experiment:
     Attributes:
       system: name in `jaxtag.systems.SYSTEMS`.
       model: the system's own settings, of the dataclass that the table names.
+      encoder: of a zero-shot system, the gradient system whose features or probabilities it starts from, trained first
+        and on the same mesh: its own data.length and data.words are read by both. None, for the others, and for mean
+        word vectors instead.
     """
 
     system: str
@@ -143,14 +146,22 @@ class Experiment:
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
     parallel: Parallel = field(default_factory=Parallel)
+    encoder: "Experiment | None" = None
+
+    @property
+    def network(self) -> "Experiment":
+        """The experiment that says how posts are read, and of what network: the encoder, where there is one."""
+        return self.encoder or self
 
 
 def fields_of(experiment: Experiment) -> dict[str, Any]:
-    """Every field as dotted name to value, such as `training.batch`."""
+    """Every field as dotted name to value, such as `training.batch`; an encoder's are `encoder.training.batch`."""
     flat: dict[str, Any] = {}
     for part in dataclasses.fields(experiment):
         value = getattr(experiment, part.name)
-        if dataclasses.is_dataclass(value):
+        if isinstance(value, Experiment):
+            flat |= {"encoder.system": value.system} | {f"encoder.{k}": v for k, v in fields_of(value).items()}
+        elif dataclasses.is_dataclass(value):
             flat |= {f"{part.name}.{f.name}": getattr(value, f.name) for f in dataclasses.fields(value)}
     return flat
 
@@ -163,9 +174,13 @@ def override(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment
     """
     for key, value in overrides.items():
         known = fields_of(experiment)
-        if key not in known:
+        if key not in known or key == "encoder.system":
             raise JaxtagError(f"no field {key!r} in this experiment", nearest(key, known))
-        part, name = key.split(".")
+        part, _, name = key.partition(".")
+        if part == "encoder":
+            assert experiment.encoder  # or `key` were no field
+            experiment = dataclasses.replace(experiment, encoder=override(experiment.encoder, {name: value}))
+            continue
         inner = getattr(experiment, part)
         hint = typing.get_type_hints(type(inner))[name]
         changed = dataclasses.replace(inner, **{name: _convert(key, value, hint)})
@@ -174,108 +189,10 @@ def override(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment
 
 
 def to_json(experiment: Experiment) -> dict[str, Any]:
-    """The experiment as plain JSON values."""
-    return dataclasses.asdict(experiment)
-
-
-POSITIVE = (
-    "data.length",
-    "training.batch",
-    "training.accumulate",
-    "training.plateau_factor",
-    "training.plateau_patience",
-    "training.dispatch_seconds",
-    "evaluation.batch",
-    "parallel.multiple",
-)
-NOT_NEGATIVE = (
-    "data.words",
-    "training.accumulator",
-    "training.by_length",
-    "training.steps",
-    "training.epochs",
-    "training.patience",
-    "training.clip",
-    "training.l2",
-    "training.evaluate_every",
-    "training.weight_decay",
-    "training.learning_rate",
-    "training.warmup",
-    "training.rows",
-    "training.seed",
-)
-SHARES = ("training.smoothing", "training.plateau_factor", "model.dropout")  # 0 or more, below 1
-
-
-def validate(experiment: Experiment) -> Experiment:
-    """The experiment itself, once every value is possible.
-
-    Raises:
-      JaxtagError: one is not; the message has the field, its value and the bound.
-    """
-    flat = fields_of(experiment)
-    for key in POSITIVE:
-        if not flat[key] > 0:
-            raise JaxtagError(f"{key} is {flat[key]}; it must be above 0")
-    for key in NOT_NEGATIVE:
-        if not 0 <= flat[key] < float("inf"):
-            raise JaxtagError(f"{key} is {flat[key]}; it must be 0 or more")
-    if flat["training.seed"] >= 2**32:
-        raise JaxtagError(f"training.seed is {flat['training.seed']}; it must be below {2**32}")
-    for key in SHARES:
-        if key in flat and not 0 <= flat[key] < 1:
-            raise JaxtagError(f"{key} is {flat[key]}; it must be at least 0 and below 1")
-    _check_update(experiment.training)
-    if not experiment.evaluation.k or min(experiment.evaluation.k) < 1:
-        raise JaxtagError(f"evaluation.k is {experiment.evaluation.k}; it needs cut-offs of 1 or more")
-    check_metric(experiment.evaluation.metric, experiment.evaluation.k)
-    sizes = (experiment.parallel.data, experiment.parallel.fsdp, experiment.parallel.tensor)
-    if any(s < 1 and s != -1 for s in sizes) or sizes.count(-1) > 1:
-        raise JaxtagError(
-            f"the mesh is data {sizes[0]}, fsdp {sizes[1]}, tensor {sizes[2]}; "
-            "each must be 1 or more, and only one may be -1"
-        )
-    return experiment
-
-
-def _check_update(training: Training) -> None:
-    """Refuse settings of the update that do not go together."""
-    t = training
-    for name, parts in (("accumulate", t.accumulate), ("by_length", t.accumulate * (t.by_length or 1))):
-        if t.batch % parts:
-            raise JaxtagError(
-                f"training.batch is {t.batch}, which does not divide into the {parts} parts that training.{name} makes",
-                f"make it a multiple of {parts}",
-            )
-    if t.rows and t.optimizer in ("adam", "bert_adam"):
-        raise JaxtagError(
-            f"training.rows is {t.rows}, but {t.optimizer} moves every row of a table at every step",
-            "--training.optimizer lazy_adam, a rule of its own, or --training.rows 0",
-        )
-    if t.optimizer == "lazy_adam" and not t.rows:
-        raise JaxtagError(
-            "training.optimizer lazy_adam needs training.rows, which is 0",
-            "--training.rows 16384, or as many words as a batch has at most",
-        )
-    if t.schedule == "noam" and not t.warmup:
-        raise JaxtagError("training.schedule noam needs training.warmup, which is 0", "--training.warmup 4000")
-    if t.schedule == "plateau" and 0 < t.patience <= t.plateau_patience:
-        raise JaxtagError(
-            f"training.patience is {t.patience}, training.plateau_patience {t.plateau_patience}: training would "
-            "stop before the learning rate is ever lowered",
-            f"--training.patience 0, which never stops early, or one above {t.plateau_patience}",
-        )
-
-
-def check_metric(metric: str, ks: tuple[int, ...]) -> None:
-    """Refuse a metric that an evaluation at the cut-offs `ks` does not give.
-
-    Raises:
-      JaxtagError: naming the nearest one.
-    """
-    known = [f"{name}@{k}" for name in ("precision", "recall", "f1", "accuracy") for k in ks]
-    if metric not in known:
-        raise JaxtagError(f"no metric {metric!r} at cut-offs {', '.join(map(str, ks))}", nearest(metric, known))
+    """The experiment as plain JSON values; without an encoder, it does not name one."""
+    found = dataclasses.asdict(dataclasses.replace(experiment, encoder=None))
+    del found["encoder"]
+    return found | ({"encoder": to_json(experiment.encoder)} if experiment.encoder else {})
 
 
 def _convert(key: str, value: Any, hint: Any) -> Any:

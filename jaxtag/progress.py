@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -12,3 +12,8 @@ T = TypeVar("T")
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterable[T]:
     """`items` one by one, under a bar named `what` on standard error; `total` where they have no length."""
     return tqdm(items, desc=what, total=total, delay=2, leave=False, file=sys.stderr, disable=not sys.stderr.isatty())
+
+
+def bar(what: str, total: int) -> Any:
+    """A bar named `what` on standard error, a context manager, to be told with `update` of how much more is done."""
+    return tqdm(desc=what, total=total, delay=2, leave=False, file=sys.stderr, disable=not sys.stderr.isatty())

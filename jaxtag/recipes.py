@@ -8,23 +8,30 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from jaxtag.checks import validate
 from jaxtag.errors import JaxtagError, nearest
-from jaxtag.experiment import Experiment, override, validate
+from jaxtag.experiment import Experiment, override
 from jaxtag.systems import find
 
 SIZES = ("paper", "tiny")
+VECTORS = "vectors"  # the encoder that is none: mean word vectors
 
 
-def resolve(recipe: str, size: str = "paper", overrides: Mapping[str, Any] | None = None) -> Experiment:
+def resolve(
+    recipe: str, size: str = "paper", overrides: Mapping[str, Any] | None = None, encoder: str = ""
+) -> Experiment:
     """The experiment that `recipe` names, at `size`, with dotted `overrides`.
 
     Args:
       recipe: `file/function` among jaxtag's recipes, or `path/to/file.py:function`.
       size: `paper`, or `tiny`: seconds on a CPU through the same code.
       overrides: such as {"training.learning_rate": "1e-4"}; strings are read as the field's type.
+      encoder: of a zero-shot recipe, another recipe to be its encoder, at the same size; or `vectors`, mean word
+        vectors. Empty keeps the recipe's own.
 
     Raises:
       JaxtagError: no such recipe, size or field, or a value that does not fit; the message names the nearest.
@@ -32,7 +39,11 @@ def resolve(recipe: str, size: str = "paper", overrides: Mapping[str, Any] | Non
     if size not in SIZES:
         raise JaxtagError(f"no size {size!r}", nearest(size, SIZES))
     experiment = find_recipe(recipe)(size)
-    return validate(override(experiment, overrides or {}))
+    if encoder:
+        if not find(experiment.system).zero_shot:
+            raise JaxtagError(f"recipe {recipe} has no encoder", "leave --encoder out")
+        experiment = replace(experiment, encoder=None if encoder == VECTORS else find_recipe(encoder)(size))
+    return _checked(override(experiment, overrides or {}))
 
 
 def recipes() -> dict[str, Callable[[str], Experiment]]:
@@ -75,10 +86,27 @@ def from_json(value: Mapping[str, Any]) -> Experiment:
     Raises:
       JaxtagError: it names a system or field that this version does not have.
     """
+    return _checked(_read(value))
+
+
+def _read(value: Mapping[str, Any]) -> Experiment:
     entry = find(value["system"])
-    experiment = Experiment(entry.name, entry.settings()())
-    flat = {f"{part}.{k}": v for part, inner in value.items() if isinstance(inner, dict) for k, v in inner.items()}
-    return validate(override(experiment, flat))
+    encoder = _read(value["encoder"]) if value.get("encoder") else None
+    experiment = Experiment(entry.name, entry.settings()(), encoder=encoder)
+    parts = {part: inner for part, inner in value.items() if isinstance(inner, dict) and part != "encoder"}
+    return override(experiment, {f"{part}.{k}": v for part, inner in parts.items() for k, v in inner.items()})
+
+
+def _checked(experiment: Experiment) -> Experiment:
+    """The experiment itself.
+
+    Raises:
+      JaxtagError: a value of it is not possible.
+    """
+    from jaxtag import zero_shot
+
+    zero_shot.check(validate(experiment), find(experiment.system))
+    return experiment
 
 
 def recipe_rows() -> list[dict[str, str]]:
@@ -94,7 +122,7 @@ def recipe_rows() -> list[dict[str, str]]:
                 "paper": entry.paper,
                 "reads": ", ".join(entry.columns),
                 "output": entry.output,
-                "objective": experiment.training.objective,
+                "objective": "fitted" if entry.zero_shot else experiment.training.objective,
             }
         )
     return rows

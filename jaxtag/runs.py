@@ -4,13 +4,16 @@ RUN/experiment.json         recipe, resolved settings, versions, the dataset's a
 RUN/metrics.jsonl           one object per logged step
 RUN/tensorboard/            the same for TensorBoard, where training.tensorboard asks for it
 RUN/checkpoints/            the two newest and the best
+RUN/encoder/                of a zero-shot run: the run of its encoder
+RUN/fitted/                 of a fitted run, in place of metrics and checkpoints: what was learned
+RUN/choosing/               of a fitted run: those of the encoders that its settings were chosen with, if its own
 RUN/evaluation-<part>.json  metrics, ours and the built-in baselines'
 RUN/predictions-<part>.npz  what was recommended to every post of the part
 """
 
 import importlib.metadata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.logs import check_tensorboard
 from jaxtag.training.optimizers import Optimizer, optimizer
 from jaxtag.training.state import State, abstract_state
+from jaxtag.zero_shot import Fitted, reads_all_words
 
 # A run may go on under other values of these: they change no number of it, or only where it ends.
 FREE = (
@@ -40,6 +44,8 @@ FREE = (
     "training.epochs",
     "training.steps",
     "training.patience",
+    "training.accumulate",
+    "training.by_length",
     "training.checkpoint_minutes",
     "training.dispatch_seconds",
     "training.tensorboard",
@@ -47,6 +53,7 @@ FREE = (
     "parallel.fsdp",
     "parallel.tensor",
 )
+MESH = ("data", "fsdp", "tensor")
 LENGTH = ("training.epochs", "training.steps")  # not free where the learning rate depends on the number of all steps
 
 
@@ -59,7 +66,8 @@ class Bound:
       mesh: where.
       reading: what is read, hashtags as labels.
       system, optimizer: made ready.
-      abstract: shape, type and sharding of the state.
+      abstract: shape, type and sharding of the state; of a fitted system, its params, by shape and type.
+      encoder: its experiment bound to the same split and mesh, where there is one.
     """
 
     experiment: Experiment
@@ -70,6 +78,7 @@ class Bound:
     system: System
     optimizer: Optimizer
     abstract: State
+    encoder: "Bound | None" = None
 
 
 def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequence[Any] | None = None) -> Bound:
@@ -80,15 +89,39 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
     """
     mesh = make_mesh(experiment.parallel, devices)
     check_batch("evaluation.batch", experiment.evaluation.batch, mesh)
-    names = find(experiment.system).columns
-    reading = batches.reading(dataset, split, experiment, names, split.hashtags)
-    lengths = {name: reading.lengths[name] for name in names}
+    entry, network = find(experiment.system), experiment.network
+    names = find(network.system).columns
+    reading = batches.reading(dataset, split, network, names, split.named if entry.zero_shot else split.hashtags)
+    words = batches.word_rows(split, network)
+    if entry.zero_shot and reads_all_words(experiment):
+        reading = replace(reading, word_ids=np.arange(len(dataset.words), dtype=np.int32))
+        words = round_up(len(dataset.words), network.parallel.multiple)
     sizes = Sizes(
-        batches.word_rows(split, experiment), round_up(len(split.hashtags), experiment.parallel.multiple), lengths
+        words,
+        round_up(len(split.hashtags), network.parallel.multiple),
+        {name: reading.lengths[name] for name in names},
+        *(split.hashtag_vectors(experiment.model.vectors).shape if entry.zero_shot else ()),
     )
-    system = build(experiment, sizes)
-    rule = optimizer(experiment.training)
-    return Bound(experiment, dataset, split, mesh, reading, system, rule, abstract_state(system, rule, mesh))
+    system, rule, encoder = build(experiment, sizes), optimizer(experiment.training), None
+    if experiment.encoder:
+        same = {axis: getattr(experiment.parallel, axis) for axis in MESH}
+        inner = replace(experiment.encoder, parallel=replace(experiment.encoder.parallel, **same))
+        encoder = bind(inner, dataset, split, devices)
+    if isinstance(system, Fitted):
+        abstract = {"params": system.shapes() | (encoder.abstract["params"] if encoder else {})}
+    else:
+        abstract = abstract_state(system, rule, mesh)
+    return Bound(experiment, dataset, split, mesh, reading, system, rule, abstract, encoder)
+
+
+def open_posts(bound: Bound, say: Callable[[str], None] = lambda _: None) -> batches.Source:
+    """Where the posts of `bound` are read from, resident or streamed, as its network's `data` wants them.
+
+    Raises:
+      JaxtagError: resident is asked for and they are too large to be.
+    """
+    experiment = replace(bound.experiment, data=bound.experiment.network.data)
+    return batches.open_source(bound.reading, bound.mesh, bound.split, experiment, say)
 
 
 def check_training(bound: Bound) -> None:
@@ -108,12 +141,6 @@ def check_training(bound: Bound) -> None:
             "make the batch smaller",
         )
     _check_parts(bound)
-    if unseen := len(np.setdiff1d(split.candidates, split.hashtags)):
-        raise JaxtagError(
-            f"{bound.experiment.system} ranks only hashtags that it trains on, and {unseen} of the "
-            f"{len(split.candidates)} candidates of {split.path} are unseen",
-            "train on a split whose candidates are all seen",
-        )
     if training.tensorboard:
         check_tensorboard()
     if training.objective == "single" and split.info["hashtags_per_post"] != "one":
@@ -121,6 +148,22 @@ def check_training(bound: Bound) -> None:
             f"training.objective single needs posts with exactly one hashtag, {split.path} keeps all",
             f"jaxtag-prep split --data {bound.dataset.path} --name single --per-post one, "
             "or --training.objective pairs",
+        )
+
+
+def check_candidates(bound: Bound) -> None:
+    """Refuse a split whose candidates the system could not rank once trained.
+
+    Raises:
+      JaxtagError: some are unseen, and the system ranks only what it trains on.
+    """
+    split, entry = bound.split, bound.system.entry
+    unseen = len(np.setdiff1d(split.candidates, split.hashtags))
+    if unseen and not entry.zero_shot:
+        raise JaxtagError(
+            f"{entry.name} ranks only hashtags that it trains on, and {unseen} of the {len(split.candidates)} "
+            f"candidates of {split.path} are unseen",
+            "train on a split whose candidates are all seen, or a zero-shot system such as zsl/eszsl",
         )
 
 
@@ -166,7 +209,7 @@ def begin(run: Path, recipe: str, bound: Bound) -> None:
     }
     if (run / "experiment.json").exists():
         _check_same(run, read_json(run / "experiment.json", "experiment"), description)
-    elif any(p.name != ".lock" for p in run.iterdir()):
+    elif any(p.name not in (".lock", "encoder", "choosing") for p in run.iterdir()):
         raise JaxtagError(
             f"{run} is not empty and is not a run folder: it has no experiment.json", "name a new folder with --run"
         )
@@ -185,11 +228,20 @@ def _check_same(run: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
     if old["experiment"]["system"] != new["experiment"]["system"]:
         raise JaxtagError(f"{run} trains system {old['experiment']['system']}, not {new['experiment']['system']}", mend)
     before, now = (experiments.fields_of(recipes.from_json(d["experiment"])) for d in (old, new))
-    planned = now["training.schedule"] == "linear" or 0 < now["training.warmup"] < 1
-    free = set(FREE) - set(LENGTH if planned else ())
-    differ = [f"{k} {before[k]} -> {now[k]}" for k in now if before[k] != now[k] and k not in free]
+    inner = {k.removeprefix("encoder."): v for k, v in now.items() if k.startswith("encoder.")}
+    free = _free(now) | {f"encoder.{key}" for key in _free(inner)}
+    keys = [*now, *(k for k in before if k not in now)]
+    differ = [f"{k} {before.get(k)} -> {now.get(k)}" for k in keys if before.get(k) != now.get(k) and k not in free]
     if differ:
         raise JaxtagError(f"{run} has another experiment: {', '.join(differ)}", mend)
+
+
+def _free(fields: dict[str, Any]) -> set[str]:
+    """Which of an experiment's fields may change from one start to the next."""
+    if not fields:
+        return set()
+    planned = fields["training.schedule"] == "linear" or 0 < fields["training.warmup"] < 1
+    return {key for key in FREE if not (planned and key in LENGTH)}
 
 
 def open_run(run: Path, data: Path | None = None) -> tuple[Bound, dict[str, Any]]:
@@ -228,11 +280,15 @@ def open_run(run: Path, data: Path | None = None) -> tuple[Bound, dict[str, Any]
 
 
 def restore_best(run: Path, bound: Bound) -> State:
-    """The state at the run's best checkpoint.
+    """The state at the run's best checkpoint; of a fitted run, its params and collections.
 
     Raises:
       JaxtagError: it has none yet, or it is damaged.
     """
+    if isinstance(bound.system, Fitted):
+        from jaxtag.training.fitting import restore
+
+        return restore(run, bound)
     checkpoints = Checkpoints(run / "checkpoints")
     try:
         step = checkpoints.best()

@@ -45,6 +45,8 @@ class Entry:
       output: how it ranks: `table` (query against a table of hashtags), `scores` or `decode`.
       module: where its `Settings` and `Model` are.
       indexed: its tables indexed by columns, for `training.rows`; most have a word table, by tokens.
+      zero_shot: whether it ranks hashtags by vectors, and so also those that it did not train on
+        (`jaxtag.zero_shot`); it may have an encoder, and then reads what that reads.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Entry:
     output: Literal["table", "scores", "decode"]
     module: str
     indexed: tuple[Indexed, ...] = WORD_TABLE
+    zero_shot: bool = False
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -63,6 +66,10 @@ class Entry:
     def settings(self) -> Any:
         """The dataclass of its model settings."""
         return importlib.import_module(self.module).Settings
+
+
+def _zero_shot(name: str, title: str) -> Entry:
+    return Entry(name, title, "zsl", ("tokens",), "table", f"jaxtag.estimators.{name}", (), True)
 
 
 SYSTEMS = {
@@ -77,6 +84,10 @@ SYSTEMS = {
         Entry(
             "transformer", "transformer encoder over words", "zsl", ("tokens",), "table", "jaxtag.models.transformer"
         ),
+        _zero_shot("conse", "zero-shot: an encoder's probabilities times hashtags' vectors, by cosine"),
+        _zero_shot("eszsl", "zero-shot: a bilinear map from features to hashtags' vectors, in closed form"),
+        _zero_shot("dem", "zero-shot: hashtags' vectors carried into the space of features, by distance"),
+        _zero_shot("cosine", "zero-shot, untrained: mean word vectors against hashtags' vectors, by cosine"),
     )
 }
 
@@ -92,6 +103,20 @@ def find(name: str) -> Entry:
     return SYSTEMS[name]
 
 
+def find_trained_by_step(experiment: "Experiment", what: str) -> Entry:
+    """The row of the experiment's system, where its training steps are all there is to it.
+
+    Raises:
+      JaxtagError: it is a zero-shot system, of which there is no `what`.
+    """
+    entry = find(experiment.system)
+    if entry.zero_shot:
+        encoder = experiment.encoder and find(experiment.encoder.system)
+        mend = f"take its encoder, {encoder.paper}/{encoder.name}" if encoder else "it takes no training steps"
+        raise JaxtagError(f"there is no {what} of a zero-shot system, {entry.name}", mend)
+    return entry
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What a dataset's split decides of a model's shapes.
@@ -100,11 +125,15 @@ class Sizes:
       words: rows of the word table: the split's words and the two reserved, rounded up.
       hashtags: columns of the head: the split's hashtags, rounded up.
       lengths: values per post that a batch has of each ragged column.
+      named: of a zero-shot system, how many hashtags the split names.
+      vectors: of a zero-shot system, how many numbers a hashtag's vector has.
     """
 
     words: int
     hashtags: int
     lengths: dict[str, int]
+    named: int = 0
+    vectors: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,11 +164,11 @@ class System:
         return self.module.init(key, batch, 0.0, None)
 
     def loss(
-        self, params: Any, collections: Any, batch: dict[str, Any], numbers: dict[str, Any], key: "jax.Array | None"
+        self, params: Any, collections: Any, batch: dict[str, Any], numbers: dict[str, Any], keys: "jax.Array | None"
     ) -> tuple["jax.Array", "jax.Array", Any]:
-        """Loss `[B]`, weight `[B]` and the updated collections of a batch; no dropout without a key."""
+        """Loss `[B]`, weight `[B]` and the updated collections of a batch; no dropout without keys `[B]`."""
         logits, collections = self.module.apply(
-            {"params": params, **collections}, batch, numbers["dropout"], key, mutable=list(collections)
+            {"params": params, **collections}, batch, numbers["dropout"], keys, mutable=list(collections)
         )
         return *self.objective(logits, batch["hashtags"], numbers["allowed"], numbers["smoothing"]), collections
 
@@ -164,6 +193,10 @@ def build(experiment: "Experiment", sizes: Sizes) -> System:
     from jaxtag.training.objectives import OBJECTIVES
 
     entry = find(experiment.system)
+    if entry.zero_shot:
+        from jaxtag import zero_shot
+
+        return zero_shot.make(experiment, sizes)
     model = importlib.import_module(entry.module).Model
     module = model(settings=experiment.model, words=sizes.words, hashtags=sizes.hashtags)
     return System(entry, module, OBJECTIVES[experiment.training.objective], sizes)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
 from jaxtag import crossvalidate as module
@@ -14,27 +13,13 @@ from jaxtag import runs
 from jaxtag.crossvalidate import FILE, crossvalidate, find_folds, render
 from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import JaxtagError, Preempted
-from jaxtag.files import fingerprint, read_json, seal, write_json
+from jaxtag.files import read_json
 from jaxtag.parallel.mesh import make_mesh
 from jaxtag.recipes import resolve
 from tests import toy
 
 FOLDS = 3
 SMALL = {"training.batch": "32", "training.steps": "4", "model.hidden": "16", "model.filters": "4"}
-
-
-def make_folds(data: Path, folds: int = FOLDS, posts: int = 120) -> None:
-    """Splits `cv-i` whose test parts are a partition of the posts."""
-    parts = np.array_split(np.random.default_rng(3).permutation(posts).astype(np.int32), folds)
-    for i, test in enumerate(parts):
-        toy.make_split(data, posts, f"cv-{i}", seed=i)
-        folder = data / "splits" / f"cv-{i}"
-        rest = np.setdiff1d(np.arange(posts, dtype=np.int32), test)
-        for name, rows in (("train", rest[10:]), ("validation", rest[:10]), ("test", np.sort(test))):
-            np.save(folder / f"{name}.npy", rows)
-        info = read_json(folder / "split.json", "split")
-        files = {k: v for k, v in seal(folder).items() if k != "split.json"}
-        write_json(folder / "split.json", info | {"files": files, "fingerprint": fingerprint([i, files])})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +33,7 @@ def one_device() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = toy.make(tmp_path_factory.mktemp("folds") / "data", 120)
-    make_folds(path)
+    toy.make_folds(path, FOLDS, 120)
     return path
 
 

@@ -20,11 +20,11 @@ FILE_LINES, FUNCTION_LINES = 300, 50
 ORDER = (
     ("errors",),
     ("files", "progress"),
-    ("experiment",),
+    ("experiment", "checks"),
     ("parallel",),
     ("layers",),
     ("data", "models", "estimators"),
-    ("systems",),
+    ("systems", "zero_shot"),
     ("ranking", "recipes"),
     ("training", "evaluation", "runs"),
     ("search", "recommend", "report", "plan", "bench", "crossvalidate"),

@@ -10,7 +10,7 @@ import pytest
 
 from jaxtag.layers.attention import AdditiveAttention, masked_softmax
 from jaxtag.layers.convolution import ConvolutionBank
-from jaxtag.layers.dropout import dropout
+from jaxtag.layers.dropout import dropout, split
 from jaxtag.layers.embedding import SoftmaxHead, WordTable
 from jaxtag.layers.pooling import pool, pooled_width
 from jaxtag.layers.recurrent import GRU, LSTM
@@ -164,11 +164,24 @@ def test_convolutions_match_a_sliding_window() -> None:
 
 def test_dropout_takes_a_traced_rate_and_keeps_the_mean() -> None:
     x = jnp.ones((400, 500))
-    dropped = jax.jit(dropout)(x, jnp.float32(0.3), KEY)
+    keys = jax.random.split(KEY, 400)
+    dropped = jax.jit(dropout)(x, jnp.float32(0.3), keys)
     assert set(np.unique(dropped).round(4)) == {0.0, np.float32(1 / 0.7).round(4)}
     assert abs(float((dropped == 0).mean()) - 0.3) < 0.005
     np.testing.assert_array_equal(dropout(x, jnp.float32(0.3), None), x)
-    np.testing.assert_array_equal(dropout(x, jnp.float32(0.0), KEY), x)
+    np.testing.assert_array_equal(dropout(x, jnp.float32(0.0), keys), x)
+
+
+def test_what_is_dropped_of_a_post_depends_on_nothing_but_its_key() -> None:
+    x, rate, keys = jnp.ones((6, 10, 7)), jnp.float32(0.4), jax.random.split(KEY, 6)
+    whole = np.asarray(dropout(x, rate, keys))
+    assert len({post.tobytes() for post in whole}) == 6
+    some, shorter = np.array([4, 0]), 3
+    np.testing.assert_array_equal(dropout(x[some], rate, keys[some]), whole[some])
+    np.testing.assert_array_equal(dropout(x[:, :shorter], rate, keys), whole[:, :shorter])
+    first, second = split(keys, 2)
+    assert not np.array_equal(dropout(x, rate, first), dropout(x, rate, second)) and split(None, 2) == (None, None)
+    assert (split(keys[some], 2) == split(keys, 2)[:, some]).all()
 
 
 def test_padding_reads_as_zeros_and_a_frozen_table_gets_no_gradient() -> None:
@@ -244,7 +257,7 @@ def test_scanned_layers_are_the_layers_one_after_the_other_and_remat_and_unrolli
     np.testing.assert_allclose(stack.apply({"params": p}, x, mask, 0.0, None), expected, atol=1e-5)
 
     def total(stack: nn.Module, p: dict) -> jax.Array:
-        return (stack.apply({"params": p}, x, mask, 0.3, KEY) ** 3).sum()
+        return (stack.apply({"params": p}, x, mask, 0.3, jax.random.split(KEY, len(x))) ** 3).sum()
 
     kept, again = (jax.value_and_grad(partial(total, s))(p) for s in (stack, stack.clone(remat=True)))
     for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(again)):

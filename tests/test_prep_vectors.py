@@ -90,7 +90,8 @@ def test_folder_of_vectors(data: Path, setting: Any) -> None:
     split = dataset.split()
     folder = split.vectors_path(setting)
     assert {p.name for p in folder.iterdir()} == {
-        *("words.npy", "names.txt", "table.npy", "hashtags.npy", "hashtags.txt", "vectors.json")
+        *("words.npy", "names.txt", "table.npy", "output.npy"),
+        *("hashtags.npy", "hashtags_output.npy", "hashtags.txt", "vectors.json"),
     }
     words, table = split.vectors(setting), open_table(folder)
     assert words.shape == (len(split.words), 4) and words.dtype == np.float32
@@ -105,6 +106,25 @@ def test_folder_of_vectors(data: Path, setting: Any) -> None:
         assert name == dataset.hashtags.entries[hashtag] and (how == "none") == (not row.any())
         mean = np.mean([table.rows[table.index[part]] for part in parts.split()], axis=0) if parts else np.zeros(4)
         np.testing.assert_allclose(row, mean, atol=1e-6)
+
+
+def test_transductive_vectors_are_trained_for_the_first_split_alone(data: Path, monkeypatch: Any) -> None:
+    def files(split: str) -> dict[str, bytes]:
+        return {p.name: p.read_bytes() for p in (data / "splits" / split / "vectors" / "all").iterdir()}
+
+    assert main(["split", "--data", str(data), "--name", "other", "--seed", "3"]) == 0
+    training = Training("transductive", dim=4, epochs=1)
+    word_vectors.make(data, "other", training, name="all")
+    expected = files("other")
+    word_vectors.make(data, "default", training, name="all")
+    trained = []
+    monkeypatch.setattr(word_vectors, "train", lambda *given: trained.append(given) or 1 / 0)
+    word_vectors.make(data, "other", training, name="all")
+    assert files("other") == expected and not trained
+    for changed in (replace(training, seed=1), replace(training, dim=5), replace(training, setting="inductive")):
+        with pytest.raises(ZeroDivisionError):
+            word_vectors.make(data, "other", changed, name="all")
+    assert len(trained) == 3 and files("other") == expected
 
 
 def test_two_processes_give_the_same_bytes(data: Path) -> None:

@@ -296,7 +296,7 @@ def test_uses_are_those_of_training_posts(two, tmp_path):
     column, split = data.dataset.column("hashtags"), data.split
     kept = np.array([3, 0])
     expected = [sum(list(column[int(row)]).count(h) for row in split.train) for h in kept]
-    assert datasets._uses(data.dataset, split, "hashtags", kept, 5).tolist() == expected
+    assert datasets._uses(data.dataset, split.train, "hashtags", kept, 5).tolist() == expected
 
 
 def test_a_map_is_the_same_again_and_leaves_out_who_has_no_vector(tmp_path):

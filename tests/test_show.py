@@ -102,12 +102,15 @@ def test_vectors_and_topics_are_named(data: Path) -> None:
     (folder / "vectors" / "given" / "vectors.json").write_text(json.dumps(about))
     found = inspect.describe(data)["splits"]["default"]
     assert found["vectors"] == [
-        {"name": "given", "setting": "pretrained", "dim": 3, "words_without": 4, "hashtags": ways}
+        {"name": "given", "setting": "pretrained", "dim": 3, "words_without": 4, "hashtags": ways, "output": False}
     ]
-    line = "vectors         given: pretrained, 3 dimensions, 4 words without; hashtags: 3 by their own"
+    line = "vectors         given: pretrained, 3 dimensions, no output vectors, 4 words without; hashtags: 3"
     assert line in show.render(inspect.describe(data)) and show.hashtags_text(ways).endswith(
         "5 by segmentation, 2 without"
     )
+    (folder / "vectors" / "given" / "vectors.json").write_text(json.dumps(about | {"output": True}))
+    line = "vectors         given: pretrained, 3 dimensions, input and output, 4 words without"
+    assert line in show.render(inspect.describe(data))
 
 
 def test_topics_in_short() -> None:

@@ -8,7 +8,7 @@ from jaxtag.data import columns
 from jaxtag.data.columns import Ragged, ragged
 from jaxtag.data.posts import COLUMNS, FIRST_WORD, FORMAT
 from jaxtag.data.vocabulary import RESERVED, Vocabulary
-from jaxtag.files import fingerprint, new_folder, seal, write_json
+from jaxtag.files import fingerprint, new_folder, read_json, seal, write_json
 
 WORDS, HASHTAGS, AUTHORS = 60, 12, 9
 
@@ -125,3 +125,17 @@ def make_split(path: Path, posts: int, name: str = "default", seed: int = 1, one
                 "fingerprint": fingerprint([dataset.fingerprint, files]),
             },
         )
+
+
+def make_folds(path: Path, folds: int, posts: int, name: str = "cv", one: bool = False) -> None:
+    """Splits `name-i` of the dataset at `path`, whose test parts are a partition of the posts."""
+    parts = np.array_split(np.random.default_rng(3).permutation(posts).astype(np.int32), folds)
+    for i, test in enumerate(parts):
+        make_split(path, posts, f"{name}-{i}", seed=i, one=one)
+        folder = path / "splits" / f"{name}-{i}"
+        rest = np.setdiff1d(np.arange(posts, dtype=np.int32), test)
+        for part, rows in (("train", rest[10:]), ("validation", rest[:10]), ("test", np.sort(test))):
+            np.save(folder / f"{part}.npy", rows)
+        info = read_json(folder / "split.json", "split")
+        files = {k: v for k, v in seal(folder).items() if k != "split.json"}
+        write_json(folder / "split.json", info | {"files": files, "fingerprint": fingerprint([i, files])})

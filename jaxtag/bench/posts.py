@@ -14,7 +14,7 @@ from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.posts import FIRST_WORD, round_up
 from jaxtag.experiment import Experiment
-from jaxtag.systems import find
+from jaxtag.systems import find_trained_by_step
 
 # Of 55,811 English posts of the public FiveThirtyEight corpus of Internet Research Agency accounts, cleaned, without
 # stop words and hashtags and of at least 5 words: how many have 5, 6, 7, … words. On average 12.1.
@@ -54,7 +54,7 @@ def made_up(experiment: Experiment, words: int, hashtags: int, posts: int = POST
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tags = Ragged(draw.integers(0, hashtags, posts, dtype=np.int32), np.arange(posts + 1))
     columns = {"tokens": Ragged(tokens, offsets), "hashtags": tags}
-    names = find(experiment.system).columns
+    names = find_trained_by_step(experiment, "measurement of steps").columns
     values = {name: columns[name] for name in (*names, "hashtags")}
     longest = min(round_up(int(lengths.max())), round_up(experiment.data.length))
     sizes = {"tokens": longest, "hashtags": round_up(1)}
@@ -72,6 +72,7 @@ def of_dataset(experiment: Experiment, path: Path, split: str) -> Posts:
     """
     dataset = open_dataset(path)
     found = dataset.split(split)
-    reading = batches.reading(dataset, found, experiment, find(experiment.system).columns, found.hashtags)
+    names = find_trained_by_step(experiment, "measurement of steps").columns
+    reading = batches.reading(dataset, found, experiment, names, found.hashtags)
     words = min(len(found.words), experiment.data.words or len(found.words))
     return Posts(reading, found.train, words, len(found.hashtags), f"split {found.name} of {path.name}")

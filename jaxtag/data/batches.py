@@ -8,6 +8,7 @@ split's ids are put in place of the dataset's while reading: nothing on disk dep
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from jaxtag.parallel.mesh import by_batch, replicated
 
 Batch = dict[str, Any]
 RESIDENT_STEPS = 1024  # most steps one dispatch may take, when the data are on the device
+RESIDENT_VALUES = 4096  # values of a resident column are padded to a multiple of this
 STREAMED_STEPS, STREAMED_BYTES = 64, 64 << 20  # the same when they are sent with it
 
 
@@ -92,6 +94,11 @@ def word_rows(split: Split, experiment: Experiment) -> int:
     return round_up(words + FIRST_WORD, experiment.parallel.multiple)
 
 
+def resident_values(values: int) -> int:
+    """How many values of a column lie on the device: at least one more, and as many for splits that differ little."""
+    return round_up(values + 1, RESIDENT_VALUES)
+
+
 class Resident:
     """Whole columns on every device; batches are gathered there, inside the compiled step."""
 
@@ -103,9 +110,16 @@ class Resident:
         for name in source.lengths:
             column = source.columns[name]
             values = source.word_ids[column.values] if name == "tokens" else np.asarray(column.values)
-            host[name] = (np.append(values, np.int32(COLUMNS[name].padding)), column.offsets.astype(np.int32))
+            empty = np.full(resident_values(len(values)) - len(values), COLUMNS[name].padding, np.int32)
+            host[name] = (np.append(values, empty), column.offsets.astype(np.int32))
         self._arrays = jax.device_put(host, replicated(mesh))
-        self._lengths, self._mesh = source.lengths, mesh
+        self.lengths, self._mesh = source.lengths, mesh
+
+    def without_posts(self) -> "Resident":
+        """What a compiled program keeps of it: how a feed is fetched."""
+        found = copy(self)
+        found._arrays = None
+        return found
 
     def feed(self, step: int, steps: int) -> Any:
         """What a dispatch of any steps is given: the columns, always the same arrays."""
@@ -133,7 +147,7 @@ class Resident:
             known = jnp.maximum(rows, 0)
             start = offsets[known]
             size = jnp.where(rows < 0, 0, offsets[known + 1] - start)
-            place = jnp.arange(self._lengths[name])
+            place = jnp.arange(self.lengths[name])
             taken = values[jnp.minimum(start[:, None] + place, len(values) - 1)]
             batch[name] = jnp.where(place < size[:, None], taken, COLUMNS[name].padding)
         return jax.lax.with_sharding_constraint(batch, by_batch(self._mesh))
@@ -145,10 +159,18 @@ class Streamed:
     def __init__(self, source: Reading, mesh: Mesh, rows: np.ndarray, seed: int, batch: int):
         """Read the training part `rows` in the order of `seed`, `batch` posts a step."""
         self._source, self._mesh, self._rows, self._seed, self._batch = source, mesh, rows, seed, batch
+        self.lengths = source.lengths
         bytes_a_step = 4 * batch * sum(source.lengths.values())
         self.steps = max(1, min(STREAMED_STEPS, STREAMED_BYTES // bytes_a_step))
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="gather")
         self._ahead: deque[tuple[int, Future]] = deque()
+
+    def without_posts(self) -> "Streamed":
+        """What a compiled program keeps of it: how a feed is fetched."""
+        found = copy(self)
+        for name in ("_source", "_threads", "_ahead", "_rows"):
+            setattr(found, name, None)
+        return found
 
     def feed(self, step: int, steps: int) -> Any:
         """The batches of `step … step + steps − 1`, stacked, on the device; later ones are begun."""

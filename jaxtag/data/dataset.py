@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxtag.data import columns, vocabulary
 from jaxtag.data.columns import Ragged
+from jaxtag.data.hashtags import Kind, check_kind, of_kind, open_table, rows_of
 from jaxtag.data.posts import COLUMNS, FIRST_WORD, FORMAT, UNKNOWN
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.files import check_seal, read_json
@@ -93,15 +94,35 @@ class Split:
         """
         return self._vectors(name, "words", len(self.words))
 
-    def hashtag_vectors(self, name: str) -> np.ndarray:
+    def hashtag_vectors(self, name: str, kind: Kind = "in") -> np.ndarray:
         """Vectors `[len(named), d]` float32 of hashtags, in the order of `named`: the first are those of labels.
 
-        They are from the word vectors called `name`; a hashtag without one, listed in vectors.json, has zeros.
+        They are from the word vectors called `name`, of a `kind` (`jaxtag.data.hashtags.of_kind`); a hashtag without
+        one, listed in vectors.json, has zeros.
 
         Raises:
-          JaxtagError: there are none of that name, or they do not fit `named`.
+          JaxtagError: there are none of that name and kind, or they do not fit `named`.
         """
-        return self._vectors(name, "hashtags", len(self.named))
+        check_kind(self.vectors_path(name), self.vectors_info(name), kind)
+        files = {"in": "hashtags", "out": "hashtags_output"}
+        return of_kind(kind, lambda which: self._vectors(name, files[which], len(self.named)))
+
+    def word_vectors(self, name: str, kind: Kind = "in") -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of all words of the dataset, those that the split does not count among them.
+
+        They are of the same training as `vectors`: inductive ones have seen no text of a test.
+
+        Returns:
+          `[dataset words, d]` float32 by dataset word id, zeros for a word without a vector, as reserved ids are; and
+          which have one, bool `[dataset words]`.
+
+        Raises:
+          JaxtagError: there are none of that name and kind.
+        """
+        words = vocabulary.load(self.path.parents[1] / "vocabulary" / "words.txt").entries
+        rows, has = rows_of(words[FIRST_WORD:], open_table(self.vectors_path(name), kind))
+        none = np.zeros((FIRST_WORD, rows.shape[1]), np.float32)
+        return np.concatenate([none, rows]), np.concatenate([np.zeros(FIRST_WORD, bool), has])
 
     def vectors_path(self, name: str) -> Path:
         """The folder of the word vectors called `name`.
@@ -119,9 +140,17 @@ class Split:
             )
         return folder
 
+    def vectors_info(self, name: str) -> dict[str, Any]:
+        """What vectors.json says of the word vectors called `name`.
+
+        Raises:
+          JaxtagError: there are none of that name.
+        """
+        return read_json(self.vectors_path(name) / "vectors.json", "description of word vectors")
+
     def _vectors(self, name: str, which: str, rows: int) -> np.ndarray:
         folder, again = self.vectors_path(name), "make the vectors again with jaxtag-prep vectors"
-        info = read_json(folder / "vectors.json", "description of word vectors")
+        info = self.vectors_info(name)
         if f"{which}.npy" not in info["files"]:
             raise JaxtagError(f"{folder} has no {which}.npy: an older version made it", again)
         check_seal(folder, info["files"], again)

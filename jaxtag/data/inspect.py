@@ -126,7 +126,8 @@ def _uses(column: Ragged, split: Split, known: int) -> np.ndarray:
 def _vectors(path: Path) -> dict[str, Any]:
     info = read_json(path, "description of word vectors")
     keys = ("setting", "model", "dim", "words_without", "hashtags")
-    return {"name": path.parent.name} | {key: info[key] for key in keys if key in info}
+    found = {"name": path.parent.name} | {key: info[key] for key in keys if key in info}
+    return found | {"output": info.get("output", False)}
 
 
 def _topics(path: Path) -> dict[str, Any]:

@@ -166,6 +166,7 @@ def hashtags_text(counts: Mapping[str, int]) -> str:
 def _vectors(info: Mapping[str, Any]) -> str:
     kind = [f"{info[key]}" for key in ("setting", "model") if key in info and info[key] != info["name"]]
     kind += [f"{info['dim']} dimensions"] if "dim" in info else []
+    kind += ["input and output" if info["output"] else "no output vectors"]
     kind += [f"{info['words_without']:,} words without"] if "words_without" in info else []
     return f"{info['name']}: {', '.join(kind)}" + (
         f"; hashtags: {hashtags_text(info['hashtags'])}" if "hashtags" in info else ""

@@ -6,11 +6,37 @@
 then f is the matrix product of the probabilities with the vectors.
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxtag.estimators.vectors import product, unit
+
+
+@dataclass(frozen=True)
+class Settings:
+    """ConSE's settings.
+
+    Attributes:
+      vectors: name of the split's word vectors that hashtags' vectors are of.
+      hashtag_vectors: which of the word vectors' two trainings hashtags have: `in`, `out`, or `sum`, of both
+        (`jaxtag.data.hashtags`).
+      missing: what becomes of hashtags without a vector: `refuse`, or `last`: not learned from, and ranked last.
+      most: T; 0 is all hashtags that the encoder knows, as in the paper, -1 chooses it on pseudo-unseen hashtags.
+      folds: in which the pseudo-unseen are held out; 0 is `n_s / n_u`, rounded, from 2 to 5.
+      encoders: whose probabilities the choice goes by (`jaxtag.training.choice`): `shared`, the run's own encoder's;
+        `own`, those of one that is trained for each fold, without its hashtags.
+    """
+
+    vectors: str = "inductive"
+    hashtag_vectors: Literal["in", "out", "sum"] = "in"
+    missing: Literal["refuse", "last"] = "refuse"
+    most: int = 0
+    folds: int = 0
+    encoders: Literal["shared", "own"] = "shared"
 
 
 def place(probabilities: jax.Array, vectors: jax.Array, most: int | None = None) -> jax.Array:

@@ -1,9 +1,38 @@
-"""The untrained comparison: the mean of a post's word vectors against the hashtag's, by cosine."""
+"""The untrained comparison: the mean of a post's word vectors against the hashtag's, by cosine.
+
+With `centre` or `z_norm` it has means and covariances of the training posts, and still reads no hashtag of theirs.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
 from jaxtag.estimators.vectors import unit
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The comparison's settings.
+
+    Attributes:
+      vectors: name of the split's word vectors, of posts' words and of hashtags.
+      hashtag_vectors: which of the word vectors' two trainings hashtags have: `in`, `out`, or `sum`, of both
+        (`jaxtag.data.hashtags`).
+      missing: what becomes of hashtags without a vector: `refuse`, or `last`: ranked last.
+      words: of a post, whose vectors are averaged: the `split`'s, or `all` words that have one.
+      centre: whether features are brought to length one about their mean over the training posts.
+      z_norm: whether every hashtag's scores are brought to mean 0 and variance 1 over the training posts (both:
+        `jaxtag.estimators.standard`).
+    """
+
+    vectors: str = "inductive"
+    hashtag_vectors: Literal["in", "out", "sum"] = "in"
+    missing: Literal["refuse", "last"] = "refuse"
+    words: Literal["split", "all"] = "split"
+    centre: bool = False
+    z_norm: bool = False
 
 
 def mean_vectors(tokens: jax.Array, words: jax.Array, counted: jax.Array) -> jax.Array:

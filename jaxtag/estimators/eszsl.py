@@ -11,10 +11,16 @@ objective `pairs`: a post with g hashtags counts g times, each with the one. The
     W = Q [ (Qᵀ X Y Aᵀ P)_{ij} / ((Λ_i + γ) (M_j + λ)) ] Pᵀ
 
 in float64. The sums are good to about 1e-7 of the largest eigenvalue of X Xᵀ: below it, γ decides.
+
+Where features and hashtags' vectors are of one space, as mean word vectors are, W may be pulled towards β times the
+identity, which is the comparison without training, instead of to zero: W − βI takes the place of W in the three penalty
+terms (after Kuzborskij and Orabona 2013). Then W = βI + V, V as above of what βI leaves, Y − β Xᵀ A for Y, and in the
+grid only (Qᵀ X Y Aᵀ P)_{ij} − β Λ_i (QᵀP)_{ij} M_j is another number.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +31,50 @@ from jaxtag.estimators.moments import Moments
 from jaxtag.estimators.vectors import product
 
 GRID = tuple(10.0**power for power in range(-3, 4))  # of γ and of λ
+GRID_IDENTITY = ((10.0, 100.0, 1000.0), (1.0, 10.0, 100.0))  # of γ, and of λ, where β is not 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """ESZSL's settings.
+
+    Attributes:
+      vectors: name of the split's word vectors that hashtags' vectors are of.
+      hashtag_vectors: which of the word vectors' two trainings hashtags have: `in`, `out`, or `sum`, of both
+        (`jaxtag.data.hashtags`).
+      missing: what becomes of hashtags without a vector: `refuse`, or `last`: not learned from, and ranked last.
+      words: without an encoder, of a post, whose vectors are averaged: the `split`'s, or `all` words that have one.
+      unit: whether hashtags' vectors are brought to length one.
+      gamma, lam: γ and λ; 0 chooses one of `GRID`, or `GRID_IDENTITY`, on pseudo-unseen hashtags.
+      identity: β; not 0 only where features are as wide as vectors.
+      neg_label: 0, as in the zsl paper, or -1, as in the method's own.
+      centre_labels: whether Y has the means of its columns taken away.
+      standardise: whether features are brought to mean 0 and deviation 1.
+      centre: whether features are brought to length one about their mean over the training posts.
+      z_norm: whether every hashtag's scores are brought to mean 0 and variance 1 over the training posts (both:
+        `jaxtag.estimators.standard`).
+      balance: b, by which hashtags of a few posts weigh more (`jaxtag.estimators.standard`).
+      folds: in which the pseudo-unseen are held out; 0 is `n_s / n_u`, rounded, from 2 to 5.
+      encoders: whose features the choice goes by (`jaxtag.training.choice`): `shared`, the run's own encoder's; `own`,
+        those of one that is trained for each fold, without its hashtags.
+    """
+
+    vectors: str = "inductive"
+    hashtag_vectors: Literal["in", "out", "sum"] = "in"
+    missing: Literal["refuse", "last"] = "refuse"
+    words: Literal["split", "all"] = "split"
+    unit: bool = False
+    gamma: float = 0.0
+    lam: float = 0.0
+    identity: float = 0.0
+    neg_label: int = 0
+    centre_labels: bool = False
+    standardise: bool = False
+    centre: bool = False
+    z_norm: bool = False
+    balance: float = 0.0
+    folds: int = 0
+    encoders: Literal["shared", "own"] = "shared"
 
 
 @dataclass(frozen=True)
@@ -39,6 +89,7 @@ class Grid:
       through: what is left of X Y Aᵀ P: the identity `[s, s]`; or Aᵀ P `[n_s, s]`.
       right: Pᵀ `[s, s]`.
       features, vectors: the eigenvalues Λ `[p]` and M `[s]`.
+      start: the diagonal of what W is pulled to `[p]`: β, divided by the deviations; zeros where it is zero.
     """
 
     gammas: tuple[float, ...]
@@ -50,6 +101,7 @@ class Grid:
     right: np.ndarray
     features: np.ndarray
     vectors: np.ndarray
+    start: np.ndarray
 
     def weights(self, gamma: int, lam: int) -> np.ndarray:
         """W `[p, s]` float64 at the positions `gamma` and `lam` of the grid."""
@@ -70,7 +122,10 @@ class Grid:
         return self.left @ (self.core / (self.features + gamma)[:, None])
 
     def _second(self, half: np.ndarray, lam: float) -> np.ndarray:
-        return half @ ((self.through / (self.vectors + lam)) @ self.right)
+        weights = half @ ((self.through / (self.vectors + lam)) @ self.right)
+        if self.start.any():
+            weights[np.diag_indices(len(weights))] += self.start
+        return weights
 
 
 def solve(
@@ -80,6 +135,8 @@ def solve(
     lams: Sequence[float] = GRID,
     neg_label: int = 0,
     standardise: bool = False,
+    identity: float = 0.0,
+    centre_labels: bool = False,
 ) -> Grid:
     """Fit the map for every γ and λ, from one eigendecomposition of X Xᵀ and one of A Aᵀ.
 
@@ -89,10 +146,13 @@ def solve(
       gammas, lams: regularisation; a single value each for a single fit.
       neg_label: of Y where a pair has not the hashtag: 0, as in the zsl paper, or −1, as in the method's own.
       standardise: use the features less their mean, divided by their standard deviation over the pairs.
+      identity: β.
+      centre_labels: take the means of its columns over the pairs from Y.
 
     Raises:
       JaxtagError: a γ or λ is not a positive number.
-      ValueError: `neg_label` is another number, or there is not a vector for each label.
+      ValueError: `neg_label` is another number, there is not a vector for each label, or β is not 0 and features are
+        not as wide as vectors.
     """
     check_positive("gamma", gammas)
     check_positive("lambda", lams)
@@ -101,16 +161,29 @@ def solve(
     vectors = np.asarray(vectors, np.float64)
     if len(vectors) != len(moments.counts):
         raise ValueError(f"{len(vectors)} vectors of {len(moments.counts)} hashtags")
+    if identity and vectors.shape[1] != len(moments.shift):
+        raise ValueError(f"{len(moments.shift)} features and {vectors.shape[1]} numbers of a vector")
     mean = moments.mean if standardise else np.zeros_like(moments.shift)
     scale = moments.deviation if standardise else np.ones_like(moments.shift)
     used = moments.about(mean)
-    sums = used.by_hashtag if neg_label == 0 else 2 * used.by_hashtag - used.by_hashtag.sum(0)
     features, left = _eigen(used.gram / scale / scale[:, None])
     spread, right = _eigen(vectors.T @ vectors)
-    core, through = left.T @ (sums / scale).T, vectors @ right
+    core, through = left.T @ (_with_labels(used, neg_label, centre_labels) / scale).T, vectors @ right
+    if identity:
+        core = core - identity * features[:, None] * (left.T @ vectors.T)
     if len(vectors) >= vectors.shape[1]:
         core, through = core @ through, np.eye(vectors.shape[1])
-    return Grid(tuple(gammas), tuple(lams), mean, left / scale[:, None], core, through, right.T, features, spread)
+    grid = (mean, left / scale[:, None], core, through, right.T, features, spread, identity / scale)
+    return Grid(tuple(gammas), tuple(lams), *grid)
+
+
+def _with_labels(moments: Moments, neg_label: int, centre: bool) -> np.ndarray:
+    """(X Y)ᵀ `[n_s, p]`."""
+    total, share = moments.by_hashtag.sum(0), moments.counts[:, None] / moments.pairs
+    sums, means = moments.by_hashtag, share
+    if neg_label == -1:
+        sums, means = 2 * sums - total, 2 * share - 1
+    return sums - means * total if centre else sums
 
 
 def check_positive(name: str, values: Sequence[float]) -> None:

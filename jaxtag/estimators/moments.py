@@ -5,13 +5,13 @@ products; the rounding of every addition is kept and added up beside them, so th
 batch. On the host, in float64: the same sums about any other point, such as zero (X Xᵀ) or the mean (covariances), in
 closed form.
 
-A (post, hashtag) pair counts once: a post with g hashtags counts g times.
+A (post, hashtag) pair counts once, a post with g hashtags g times; or by a weight that its hashtag has.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +36,7 @@ class Sums(NamedTuple):
     Attributes:
       shift: c `[p]`.
       gram: Σ (x − c)(x − c)ᵀ `[p, p]`.
-      by_hashtag: Σ (x − c) over the pairs of each hashtag `[n, p]`.
+      by_hashtag: Σ (x − c) over the pairs of each hashtag `[n, p]`, unweighted.
       counts: pairs of each hashtag, int32 `[n]`.
       bad: posts that have a feature which is NaN or infinite, int32.
     """
@@ -60,7 +60,14 @@ def start(features: jax.Array, valid: jax.Array, hashtags: int) -> Sums:
     return Sums(shift, gram, by_hashtag, jnp.zeros(hashtags, jnp.int32), jnp.int32(0))
 
 
-def accumulate(sums: Sums, features: jax.Array, labels: jax.Array, valid: jax.Array, mesh: Mesh | None = None) -> Sums:
+def accumulate(
+    sums: Sums,
+    features: jax.Array,
+    labels: jax.Array,
+    valid: jax.Array,
+    mesh: Mesh | None = None,
+    weights: jax.Array | None = None,
+) -> Sums:
     """Add a batch.
 
     Args:
@@ -69,6 +76,8 @@ def accumulate(sums: Sums, features: jax.Array, labels: jax.Array, valid: jax.Ar
       labels: of the posts' hashtags, each once, int32 `[B, H]`; those outside 0…n − 1 are padding.
       valid: posts to count, bool `[B]`.
       mesh: whose batch axes the posts are spread over; None for one device.
+      weights: of each hashtag's pairs `[n]`, the same for all batches; None weighs them 1. Only `gram` needs them here:
+        `finish` is given them too.
 
     Returns:
       The sums, on every device. Jit it with `sums` donated.
@@ -80,10 +89,10 @@ def accumulate(sums: Sums, features: jax.Array, labels: jax.Array, valid: jax.Ar
         batch = jax.shard_map(
             lambda *part: lax.psum(local(*part), BATCH),
             mesh=mesh,
-            in_specs=(whole, posts, posts, posts),
+            in_specs=(whole, posts, posts, posts, whole),
             out_specs=whole,
         )
-    gram, by_hashtag, counts, bad = batch(sums.shift, features, labels, valid)
+    gram, by_hashtag, counts, bad = batch(sums.shift, features, labels, valid, weights)
     return Sums(
         sums.shift,
         _add(sums.gram, gram),
@@ -93,13 +102,19 @@ def accumulate(sums: Sums, features: jax.Array, labels: jax.Array, valid: jax.Ar
     )
 
 
-def _batch_sums(shift: jax.Array, features: jax.Array, labels: jax.Array, valid: jax.Array, hashtags: int) -> tuple:
+def _batch_sums(
+    shift: jax.Array, features: jax.Array, labels: jax.Array, valid: jax.Array, weights: Any, hashtags: int
+) -> tuple:
     """What a batch adds to `gram`, `by_hashtag`, `counts` and `bad`."""
     real = (labels >= 0) & (labels < hashtags) & valid[:, None]
-    weight = real.sum(1, dtype=jnp.int32)
-    bad = (weight > 0) & ~jnp.isfinite(features).all(1)
-    x = jnp.where(weight[:, None] > 0, features.astype(jnp.float32) - shift, 0)
-    weighted = x if labels.shape[1] == 1 else x * weight[:, None]  # one hashtag each: the weight is 1, or x is 0
+    known = real.any(1)
+    bad = known & ~jnp.isfinite(features).all(1)
+    x = jnp.where(known[:, None], features.astype(jnp.float32) - shift, 0)
+    weighted = x
+    if weights is not None:
+        weighted = x * jnp.where(real, weights[jnp.clip(labels, 0, hashtags - 1)], 0).sum(1, keepdims=True)
+    elif labels.shape[1] > 1:  # one hashtag each: the weight is 1, or x is 0
+        weighted = x * real.sum(1, keepdims=True, dtype=jnp.int32)
     gram = lax.dot_general(weighted, x, (((0,), (0,)), ((), ())), precision=lax.Precision.HIGHEST)
     place = jnp.where(real, labels, hashtags)  # one past the end is dropped
     by_hashtag = jnp.zeros((hashtags, x.shape[1]), jnp.float32)
@@ -124,7 +139,7 @@ class Moments:
       shift: the point c that they are about `[p]`.
       gram: Σ (x − c)(x − c)ᵀ over pairs `[p, p]`.
       by_hashtag: Σ (x − c) over the pairs of each hashtag `[n, p]`.
-      counts: pairs of each hashtag, int64 `[n]`.
+      counts: pairs of each hashtag, int64 `[n]`; where hashtags have weights, times those, float64.
     """
 
     shift: np.ndarray
@@ -133,9 +148,9 @@ class Moments:
     counts: np.ndarray
 
     @property
-    def pairs(self) -> int:
-        """How many (post, hashtag) pairs."""
-        return int(self.counts.sum())
+    def pairs(self) -> float:
+        """How many (post, hashtag) pairs, or their weights' sum."""
+        return self.counts.sum()
 
     @property
     def mean(self) -> np.ndarray:
@@ -149,6 +164,12 @@ class Moments:
         variance = second - (self.by_hashtag.sum(0) / self.pairs) ** 2
         # Of a constant feature, the shift's own rounding is all there is of `second`.
         return np.sqrt(np.where(variance > 1e-6 * second, variance, 1))
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Of the features over pairs `[p, p]`; divided by their number."""
+        total = self.by_hashtag.sum(0) / self.pairs
+        return self.gram / self.pairs - np.outer(total, total)
 
     @property
     def means(self) -> np.ndarray:
@@ -179,12 +200,13 @@ class Moments:
         return Moments(self.shift, self.gram, self.by_hashtag[labels], self.counts[labels])
 
 
-def finish(sums: Sums, what: str = "the features") -> Moments:
+def finish(sums: Sums, what: str = "the features", weights: np.ndarray | None = None) -> Moments:
     """The sums on the host.
 
     Args:
       sums: from `accumulate`.
       what: names the features in an error.
+      weights: of each hashtag's pairs `[n]`, as `accumulate` had them.
 
     Raises:
       JaxtagError: some are NaN or infinite, too large to be squared, or no post was counted.
@@ -202,4 +224,8 @@ def finish(sums: Sums, what: str = "the features") -> Moments:
     )
     if not (np.isfinite(gram).all() and np.isfinite(by_hashtag).all()):
         raise JaxtagError(f"{what} are too large for sums of their squares in float32", "scale them down")
-    return Moments(shift, gram, by_hashtag, host.counts.astype(np.int64))
+    counts = host.counts.astype(np.int64)
+    if weights is not None:
+        weights = np.asarray(weights, np.float64)
+        by_hashtag, counts = by_hashtag * weights[:, None], counts * weights
+    return Moments(shift, gram, by_hashtag, counts)

@@ -1,24 +1,29 @@
 """The one evaluator: ranks every candidate for every post of a part, and merges sums."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxtag import ranking
-from jaxtag.data import batches
+from jaxtag.checks import check_metric
 from jaxtag.data.batches import Source
-from jaxtag.data.posts import COLUMNS
-from jaxtag.errors import JaxtagError
-from jaxtag.evaluation import baselines, metrics
-from jaxtag.experiment import check_metric
+from jaxtag.data.posts import COLUMNS, round_up
+from jaxtag.data.unseen import unseen_of
+from jaxtag.errors import JaxtagError, nearest
+from jaxtag.evaluation import baselines, metrics, zero_shot
 from jaxtag.files import write_json
 from jaxtag.parallel.mesh import replicated
 from jaxtag.progress import progress
-from jaxtag.runs import Bound, open_run, restore_best
+from jaxtag.runs import Bound, open_posts, open_run, restore_best
+from jaxtag.training.programs import KEPT, Shape, shape_of
+
+COMPARED = 4096  # posts of a comparison with the baselines are padded to a multiple of this
+AMONG = ("split", "seen", "all")  # which hashtags are candidates, as `candidates_of` has them
 
 
 @dataclass(frozen=True)
@@ -30,36 +35,37 @@ class Result:
       rows: row numbers of the posts, int32 `[n]`.
       ranked: the best candidates of each post, dataset hashtag ids, best first `[n, k]`; −1 is none.
       gold: the author's hashtags among the candidates, dataset hashtag ids `[n, g]`, −1 padded.
+      candidates: that were ranked, dataset hashtag ids `[C]`.
+      sums: that the metrics are of (`jaxtag.evaluation.metrics.topk_sums`), on the host.
     """
 
     metrics: dict[str, float]
     rows: np.ndarray
     ranked: np.ndarray
     gold: np.ndarray
+    candidates: np.ndarray
+    sums: dict[str, Any]
 
 
 class Evaluator:
     """Evaluates states of one bound experiment; compiled once, for any number of posts."""
 
-    def __init__(self, bound: Bound, source: Source):
-        """Rank the split's candidates for posts read from `source`, whose hashtags are labels.
+    def __init__(self, bound: Bound, source: Source, candidates: np.ndarray):
+        """Rank `candidates`, dataset hashtag ids, for posts read from `source`, as `bound.reading` has them.
 
         Raises:
-          JaxtagError: a candidate is not among the hashtags trained on.
+          JaxtagError: the system cannot rank a candidate.
         """
-        self._bound, self._source = bound, source
-        labels = labels_of(bound, bound.split.candidates)
+        self._bound, self._source, self._candidates = bound, source, candidates
+        labels = labels_of(bound, candidates)
         self._k = min(max(bound.experiment.evaluation.k), len(labels))
         self._ks = tuple(k for k in bound.experiment.evaluation.k if k <= self._k)
         check_metric(bound.experiment.evaluation.metric, self._ks)
-        position = np.full(bound.system.sizes.hashtags, -1, np.int32)  # of a label among the candidates
+        position = np.full(len(bound.reading.targets), -1, np.int32)  # of a label among the candidates
         position[labels] = np.arange(len(labels), dtype=np.int32)
         self._put = replicated(bound.mesh)
         self._labels, self._position = jax.device_put((labels, position), self._put)
-        self._table = jax.jit(
-            lambda s, labels: ranking.candidate_table(bound.system, s["params"], s["collections"], labels)
-        )
-        self._batch = jax.jit(self._evaluate_batch, out_shardings=self._put)
+        self._table, self._batch = _programs(shape_of(bound, source), self._k, self._ks)
 
     def __call__(self, state: Any, rows: np.ndarray) -> Result:
         """Rank for the posts `rows [n]`; metrics are over those that have a hashtag among the candidates."""
@@ -77,71 +83,146 @@ class Evaluator:
             total = sums if total is None else metrics.add(total, sums)
             found.append((ranked, gold))
         ranked, gold = (np.concatenate(parts)[: len(rows)] for parts in zip(*jax.device_get(found)))
-        candidates = np.append(self._bound.split.candidates, -1)
-        return Result(metrics.finish(jax.device_get(total), self._ks), rows, candidates[ranked], candidates[gold])
+        named, sums = np.append(self._candidates, -1), jax.device_get(total)
+        found = metrics.finish(sums, self._ks)
+        return Result(found, rows, named[ranked], named[gold], self._candidates, sums)
 
-    def _evaluate_batch(self, state: Any, table: jax.Array, position: jax.Array, feed: Any, valid: jax.Array) -> tuple:
-        batch = self._source.fetch_rows(feed)
-        ranked, _ = ranking.rank(self._bound.system, state["params"], state["collections"], batch, table, self._k)
+
+@lru_cache(maxsize=2 * KEPT)
+def _programs(shape: Shape, k: int, ks: tuple[int, ...]) -> tuple[Any, Any]:
+    """The candidates' table, and a batch's sums and k best, compiled once for evaluations of one shape."""
+    system, source = shape.system, shape.source
+
+    def _table(state: Any, labels: jax.Array) -> jax.Array:
+        return ranking.candidate_table(system, state["params"], state["collections"], labels)
+
+    def _evaluate_batch(state: Any, table: jax.Array, position: jax.Array, feed: Any, valid: jax.Array) -> tuple:
+        batch = source.fetch_rows(feed)
+        ranked, _ = ranking.rank(system, state["params"], state["collections"], batch, table, k)
         labels = batch["hashtags"]
         gold = jnp.where(labels < 0, -1, position[jnp.maximum(labels, 0)])
-        return metrics.topk_sums(ranked, gold, valid, self._ks, len(table)), ranked, gold
+        return metrics.topk_sums(ranked, gold, valid, ks, len(table)), ranked, gold
+
+    return jax.jit(_table), jax.jit(_evaluate_batch, out_shardings=replicated(shape.mesh))
 
 
 def labels_of(bound: Bound, hashtags: np.ndarray) -> np.ndarray:
-    """Labels of dataset hashtag ids.
+    """Labels of dataset hashtag ids: positions among those that the system knows, `bound.reading.targets`.
 
     Raises:
-      JaxtagError: one was not trained on, which this system needs.
+      JaxtagError: it does not know one.
     """
+    targets = bound.reading.targets
     table = np.full(len(bound.dataset.hashtags), -1, np.int32)
-    table[bound.split.hashtags] = np.arange(len(bound.split.hashtags), dtype=np.int32)
+    table[targets] = np.arange(len(targets), dtype=np.int32)
     if (table[hashtags] < 0).any():
         missing = bound.dataset.hashtags.entries[hashtags[np.argmax(table[hashtags] < 0)]]
         raise JaxtagError(
             f"system {bound.experiment.system} cannot rank #{missing}: it was not trained on it",
-            "choose candidates among the split's hashtags",
+            "choose candidates that it was trained on (jaxtag evaluate --among seen), or a zero-shot system",
         )
     return table[hashtags]
 
 
-def evaluate(run: Path, part: str = "test", data: Path | None = None) -> dict[str, Any]:
+def candidates_of(bound: Bound, among: str) -> np.ndarray:
+    """Dataset ids of what is ranked: the `split`'s candidates; those that are `seen`; or `all` that it names.
+
+    Raises:
+      JaxtagError: `among` is none of these.
+    """
+    split = bound.split
+    if among not in AMONG:
+        raise JaxtagError(f"--among {among!r} is no list of candidates", nearest(among, AMONG))
+    if among == "seen":
+        return split.hashtags[~np.isin(split.hashtags, unseen_of(bound.dataset, bound.split))]
+    return split.candidates if among == "split" else split.named
+
+
+def evaluate(
+    run: Path, part: str = "test", data: Path | None = None, among: Literal["split", "seen", "all"] | str = "split"
+) -> dict[str, Any]:
     """Evaluate the best checkpoint of `run` on a part of its split, beside the built-in baselines.
 
-    Writes `evaluation-<part>.json` and `predictions-<part>.npz` in the run folder.
+    Writes `evaluation-<part>.json` and `predictions-<part>.npz` in the run folder; ranking among others than the
+    split's candidates, `evaluation-<part>-<among>.json` and its like.
 
     Args:
       run: the run folder.
       part: `train`, `validation` or `test`.
       data: where the dataset lies now, if not where it was trained.
+      among: which hashtags are candidates, as `candidates_of` has them.
 
     Returns:
-      What was written as JSON: the metrics, `baselines` by name, and what they are of.
+      What was written as JSON: the metrics, `candidates` (among which, and their count), `baselines` by name, and what
+      they are of. Of a zero-shot system also `vectors`, the setting of the word vectors that it used; where seen and
+      unseen hashtags are candidates together, and both have posts, `generalised` (`jaxtag.evaluation.zero_shot`).
 
     Raises:
       JaxtagError: no such run or part, or its files are damaged.
     """
     bound, info = open_run(run, data)
-    rows = bound.split.part(part)
-    source = batches.open_source(bound.reading, bound.mesh, bound.split, bound.experiment)
-    result = Evaluator(bound, source)(restore_best(run, bound), rows)
+    rows, candidates = bound.split.part(part), candidates_of(bound, among)
+    result = Evaluator(bound, open_posts(bound), candidates)(restore_best(run, bound), rows)
     document = {"recipe": info["recipe"], "part": part, "split": bound.split.name, **result.metrics}
+    document |= {"candidates": {"among": among, "count": len(candidates)}, **_zero_shot(bound, result)}
     document["baselines"] = compare(bound, result)
-    np.savez(run / f"predictions-{part}.npz", rows=result.rows, ranked=result.ranked, gold=result.gold)
-    write_json(run / f"evaluation-{part}.json", document)
+    ending = part if among == "split" else f"{part}-{among}"
+    np.savez(run / f"predictions-{ending}.npz", rows=result.rows, ranked=result.ranked, gold=result.gold)
+    write_json(run / f"evaluation-{ending}.json", document)
     return document
 
 
 def compare(bound: Bound, result: Result) -> dict[str, dict[str, float]]:
-    """The built-in baselines' metrics on the posts of `result`, by name."""
-    split, k = bound.split, result.ranked.shape[1]
+    """The built-in baselines' metrics on the posts of `result`, by name.
+
+    Where some candidates are unseen, `chance` is among them: the mean over all orders of the candidates. Where all are,
+    it is alone: nothing is known of how much they are used.
+    """
+    split, candidates, k = bound.split, result.candidates, result.ranked.shape[1]
     position = np.full(len(bound.dataset.hashtags) + 1, COLUMNS["hashtags"].padding, np.int32)
-    position[split.candidates] = np.arange(len(split.candidates), dtype=np.int32)
+    position[candidates] = np.arange(len(candidates), dtype=np.int32)
     gold = position[result.gold]
     ks = tuple(c for c in bound.experiment.evaluation.k if c <= k)
     found = {}
-    for name, ranked in baselines.rankings(bound.dataset, split, result.rows, split.candidates, k).items():
-        valid = np.ones(len(gold), bool)
-        sums = metrics.topk_sums(jnp.asarray(ranked), jnp.asarray(gold), jnp.asarray(valid), ks, len(split.candidates))
+    new = np.isin(candidates, unseen_of(bound.dataset, bound.split))
+    if new.any():
+        found["chance"] = zero_shot.chance_metrics((gold >= 0).sum(1), ks, len(candidates))
+    if not np.isin(candidates, split.hashtags).any():
+        return found
+    size = round_up(len(gold), COMPARED)  # parts of nearly the same size have one program
+    grow = lambda x: np.pad(x, ((0, size - len(x)), (0, 0)), constant_values=-1)  # noqa: E731
+    for name, ranked in baselines.rankings(bound.dataset, split, result.rows, candidates, k).items():
+        sums = _compared(grow(ranked), grow(gold), np.arange(size) < len(gold), ks, len(candidates))
         found[name] = metrics.finish(jax.device_get(sums), ks)
+    return found
+
+
+_compared = jax.jit(metrics.topk_sums, static_argnums=(3, 4))
+
+
+def _zero_shot(bound: Bound, result: Result) -> dict[str, Any]:
+    """What is said beyond the metrics of a zero-shot system, or of seen and unseen hashtags ranked together."""
+    found: dict[str, Any] = {}
+    if settings := vectors_settings(bound):
+        found["vectors"] = settings
+    new, posts = np.isin(result.candidates, unseen_of(bound.dataset, bound.split)), result.sums["gold"]
+    if posts[new].any() and posts[~new].any():
+        found["generalised"] = zero_shot.generalised(result.sums, new)
+    return found
+
+
+def vectors_settings(bound: Bound) -> dict[str, str]:
+    """The `name` and `setting` of the word vectors that a zero-shot system has hashtags' vectors from.
+
+    Where there is an encoder, also `words`, the setting of those that its word table starts from, or `at random`; where
+    hashtags' vectors are not the input ones, `kind`, `out` or `sum`.
+    """
+    if not bound.system.entry.zero_shot:
+        return {}
+    name, initial = bound.experiment.model.vectors, bound.experiment.network.data.vectors
+    found = {"name": name, "setting": bound.split.vectors_info(name)["setting"]}
+    if (kind := bound.experiment.model.hashtag_vectors) != "in":
+        found["kind"] = kind
+    if bound.experiment.encoder:
+        found["words"] = bound.split.vectors_info(initial)["setting"] if initial else "at random"
     return found

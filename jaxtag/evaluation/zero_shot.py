@@ -3,7 +3,7 @@
 Among unseen candidates alone, hit@k is that module's accuracy@k; ranking at random has `chance`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,32 @@ from jaxtag.evaluation.metrics import harmonic
 def chance(k: int, candidates: int) -> float:
     """The expected hit@k of a random order of the candidates, for posts with one hashtag: k / n_u, at most 1."""
     return min(k / candidates, 1.0)
+
+
+def chance_metrics(gold: np.ndarray, ks: Sequence[int], candidates: int) -> dict[str, float]:
+    """Precision, recall, F1 and accuracy that ranking at random is expected to have, for posts with any hashtags.
+
+    Args:
+      gold: how many hashtags each post has among the candidates `[n]`; posts without any do not count.
+      ks: the cut-offs.
+      candidates: how many are ranked.
+
+    Returns:
+      As `metrics.finish` names them, `posts` among them. All 0 where nothing is counted.
+    """
+    gold = np.asarray(gold, np.int64)
+    gold = gold[gold > 0]
+    found: dict[str, float] = {"posts": len(gold)}
+    for k in ks:
+        # No hit: all k are of the others. (C−g choose k) / (C choose k), factor by factor.
+        others = candidates - gold[:, None] - np.arange(k)
+        missed = np.prod(np.maximum(others, 0) / (candidates - np.arange(k)), axis=1)
+        precision = float(gold.mean() / candidates) if len(gold) else 0.0
+        recall = chance(k, candidates) if len(gold) else 0.0
+        found |= {f"precision@{k}": precision, f"recall@{k}": recall}
+        found[f"f1@{k}"] = float(harmonic(precision, recall))
+        found[f"accuracy@{k}"] = float(1 - missed.mean()) if len(gold) else 0.0
+    return found
 
 
 def generalised(sums: Mapping[str, Any], unseen: np.ndarray) -> dict[str, float]:

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtag.layers.dropout import dropout
+from jaxtag.layers.packing import by_word, pack, packing_if_sorted, unpack
 from jaxtag.layers.parameters import Dense, glorot, zeros
 
 
@@ -48,12 +49,14 @@ class AdditiveAttention(nn.Module):
             v = glorot(self, "v", (states.shape[-1], 1), ("embed", "scalar"))
             scores = jnp.tanh((states @ v)[..., 0] + zeros(self, "bias", 1, "scalar"))
         else:
-            hidden = Dense(self.width, name="hidden")(states)
+            packed = packing_if_sorted(mask) if query is None else None
+            hidden = Dense(self.width, name="hidden")(states if packed is None else pack(states, packed), packed)
             if query is not None:
                 u = glorot(self, "query", (query.shape[-1], self.width), ("embed", "hidden"))
                 hidden = hidden + (query @ u)[:, None]
             v = glorot(self, "v", (self.width, 1), ("hidden", "scalar"))
-            scores = (jnp.tanh(hidden) @ v)[..., 0]
+            scores = by_word(lambda v, hidden: jnp.tanh(hidden) @ v, v, hidden, packed)
+            scores = (scores if packed is None else unpack(scores, packed))[..., 0]
         weights = nn.sigmoid(scores) * mask if self.form == "sigmoid" else masked_softmax(scores, mask)
         return jnp.einsum("bt,btd->bd", weights, states), weights
 
@@ -78,7 +81,7 @@ class MultiHeadAttention(nn.Module):
         context: jax.Array | None,
         mask: jax.Array,
         rate: jax.Array,
-        key: jax.Array | None,
+        keys: jax.Array | None,
     ) -> jax.Array:
         """From `x [B, T, d]` to `context [B, S, e]`, by default `x` itself, where `mask [B, S]` holds: `[B, T, d]`."""
         names = ("query", "key", "value")
@@ -99,6 +102,6 @@ class MultiHeadAttention(nn.Module):
         scores = scores.astype(jnp.float32) + jnp.where(mask, 0, -1e9)[:, None, None]
         weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
         if self.drop_weights:
-            weights = dropout(weights, rate, key)
+            weights = dropout(weights, rate, keys)
         joined = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape)
         return Dense(self.width, name="output")(joined)

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxtag.layers.parameters import constants, glorot, zeros
-from jaxtag.layers.real_words import Plan, over_steps, plan_if_sorted, products, project, put, taken
+from jaxtag.layers.packing import Packing, by_word, over_steps, pack, packing_if_sorted, products, unpack
+from jaxtag.layers.parameters import affine, constants, glorot, zeros
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": jnp.tanh, "softplus": nn.softplus}
 
@@ -44,27 +44,15 @@ def lstm(state: Arrays, xs: Arrays, product: Product) -> Arrays:
     return o * jnp.tanh(c), c
 
 
-def _fold(step: Any, start: Any, inputs: Any, reverse: bool, phases: Plan | None) -> tuple[Any, Any]:
-    """`lax.scan(step, start, inputs)` over time, or over the real words of `phases` alone, giving zeros elsewhere."""
-    if phases is None:
+def _fold(step: Any, start: Any, inputs: Any, reverse: bool, packed: Packing | None) -> tuple[Any, Any]:
+    """`lax.scan(step, start, inputs)` over time `[T, B, …]`, or over the steps that have words among rows `[N, …]`."""
+    if packed is None:
         return lax.scan(step, start, inputs, reverse=reverse)
-    leaves = jax.tree.leaves(inputs)
-    length, batch = leaves[0].shape[:2]
-    shapes = jax.eval_shape(lambda state, all_: step(state, jax.tree.map(lambda x: x[0], all_)), start, inputs)[1]
-    made = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), shapes)
-
-    def one(t: jax.Array, carry: tuple[Any, Any], many: int) -> tuple[Any, Any]:
-        state, made = carry
-        last = jax.tree.map(lambda x: x[batch - many :], state)
-        last, new = step(last, jax.tree.map(lambda x: taken(x, t, many)[0], inputs))
-        state = jax.tree.map(lambda x, n: lax.dynamic_update_slice(x, n, (batch - many, 0)), state, last)
-        return state, jax.tree.map(lambda x, n: put(x, n[None], t), made, new)
-
-    return over_steps(phases, batch, reverse, one, (start, made))
+    return over_steps(packed, step, start, inputs, reverse)
 
 
 def _scan(
-    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array, phases: Plan | None
+    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array, packed: Packing | None
 ) -> tuple[Any, Any]:
     """What `masked_scan` gives, and every step's state before it and products, for the derivative."""
 
@@ -79,14 +67,15 @@ def _scan(
         new = _select(real, cell(state, x, product), state)
         return new, (new[0], (state, made))
 
-    start = (jnp.zeros((mask.shape[1], kernels[0].shape[0]), xs[0].dtype),) * states
-    last, (all_, kept) = _fold(step, start, (xs, mask[..., None]), reverse, phases)
+    posts = mask.shape[1] if packed is None else len(packed.rows)
+    start = (jnp.zeros((posts, kernels[0].shape[0]), xs[0].dtype),) * states
+    last, (all_, kept) = _fold(step, start, (xs, mask), reverse, packed)
     return (all_, last[0]), kept
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def masked_scan(
-    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array, phases: Plan | None = None
+    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array, packed: Packing | None = None
 ) -> tuple[jax.Array, jax.Array]:
     """Run `cell` over time; a padded step copies the state.
 
@@ -100,26 +89,27 @@ def masked_scan(
       reverse: from the last step to the first.
       kernels: recurrent kernels `[d, n_i]`.
       xs: what the inputs bring, `[T, B, n_i]` each, time first; there may be more of them than kernels.
-      mask: real steps, `[T, B]` bool.
-      phases: of the mask, to leave padding out; None steps over it.
+      mask: real steps, `[T, B, 1]` bool.
+      packed: where the words are, if xs and mask are rows `[N, n_i]` and `[N, 1]`; padding is then left out.
 
     Returns:
-      All states `[T, B, d]`, of which those of padded steps are for nobody to read, and the state `[B, d]` after the
-      last real step in the direction of the scan.
+      All states, `[T, B, d]` or rows `[N, d]`, of which those of padded steps are for nobody to read, and the state
+      `[B, d]` after the last real step in the direction of the scan.
     """
-    return _scan(cell, states, reverse, kernels, xs, mask, phases)[0]
+    return _scan(cell, states, reverse, kernels, xs, mask, packed)[0]
 
 
 def _forward(
-    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array, phases: Plan | None
+    cell: Cell, states: int, reverse: bool, kernels: Arrays, xs: Arrays, mask: jax.Array, packed: Packing | None
 ) -> tuple[Any, Any]:
-    given, kept = _scan(cell, states, reverse, kernels, xs, mask, phases)
-    return given, (kernels, xs, mask, phases, kept)
+    given, kept = _scan(cell, states, reverse, kernels, xs, mask, packed)
+    return given, (kernels, xs, mask, packed, kept)
 
 
 def _backward(cell: Cell, states: int, reverse: bool, residuals: Any, given: Any) -> tuple[Arrays, Arrays, None, None]:
-    kernels, xs, mask, phases, kept = residuals
+    kernels, xs, mask, packed, kept = residuals
     by_all, by_last = given
+    turned = tuple(k.T for k in kernels)  # once, not at every step, whose few rows cost less than turning a kernel
 
     def step(by_state: Arrays, inputs: Any) -> tuple[Arrays, Any]:
         x, real, (state, made), by_output = inputs
@@ -129,7 +119,7 @@ def _backward(cell: Cell, states: int, reverse: bool, residuals: Any, given: Any
 
             def product(i: int, factor: jax.Array) -> jax.Array:
                 factors[i] = factor
-                return _known(made[i], x[i], factor, kernels[i])
+                return _known(made[i], x[i], factor, turned[i])
 
             return _select(real, cell(state, x, product), state), factors
 
@@ -138,10 +128,9 @@ def _backward(cell: Cell, states: int, reverse: bool, residuals: Any, given: Any
         return by_state, (by_x, factors)
 
     start = (by_last,) + (jnp.zeros_like(by_last),) * (states - 1)
-    inputs = (xs, mask[..., None], kept, by_all)
-    _, (by_x, factors) = _fold(step, start, inputs, not reverse, phases)
+    _, (by_x, factors) = _fold(step, start, (xs, mask, kept, by_all), not reverse, packed)
     # What reaches xs[i] is what reaches its product.
-    by_kernels = tuple(products(factors[i], by_x[i], phases) for i in range(len(kernels)))
+    by_kernels = tuple(products(factors[i], by_x[i], packed) for i in range(len(kernels)))
     return by_kernels, by_x, None, None
 
 
@@ -153,12 +142,27 @@ def _select(real: jax.Array, new: Arrays, old: Arrays) -> Arrays:
 
 
 @jax.custom_vjp
-def _known(product: jax.Array, x: jax.Array, factor: jax.Array, kernel: jax.Array) -> jax.Array:
-    """x + factor @ kernel, which is `product`; its derivative goes to x and to the factor."""
+def _known(product: jax.Array, x: jax.Array, factor: jax.Array, turned: jax.Array) -> jax.Array:
+    """x + factor @ turned.T, which is `product`; its derivative goes to x and to the factor."""
     return product
 
 
-_known.defvjp(lambda product, x, factor, kernel: (product, kernel), lambda kernel, g: (None, g, g @ kernel.T, None))
+_known.defvjp(lambda product, x, factor, turned: (product, turned), lambda turned, g: (None, g, g @ turned, None))
+
+
+def _over_posts(
+    cell: Cell, states: int, reverse: bool, kernels: Arrays, x: jax.Array, mask: jax.Array, inputs: Any
+) -> tuple[jax.Array, jax.Array]:
+    """The layer: `inputs(x, packed)` gives the scan's xs of x, rows or time first; all states `[B, T, d]`, the last."""
+    packed, mask = packing_if_sorted(mask), mask[..., None]
+    scan: Any = masked_scan  # custom_vjp's own type says nothing of what it gives
+    if packed is None:
+        xs, real = inputs(x.swapaxes(0, 1), None), mask.swapaxes(0, 1)
+        all_, last = scan(cell, states, reverse, kernels, xs, real, None)
+        return all_.swapaxes(0, 1), last
+    xs, real = inputs(pack(x, packed), packed), lax.stop_gradient(pack(mask, packed))
+    all_, last = scan(cell, states, reverse, kernels, xs, real, packed)
+    return unpack(all_, packed), last
 
 
 class GRU(nn.Module):
@@ -187,16 +191,16 @@ class GRU(nn.Module):
         A padded step copies the state; a row without any real step ends at zeros.
         """
         w, u, b = _gates(self, "zrh", x.shape[-1], self.width)
-        x, phases = x.swapaxes(0, 1), plan_if_sorted(mask.T)
-        gates = project(x, jnp.concatenate(w, 1), phases) + jnp.concatenate(b)
-        xs = (gates[..., : 2 * self.width], gates[..., 2 * self.width :])
-        if self.reset == "after":
-            c = zeros(self, "c_h", self.width, "hidden")
-            xs = (xs[0], jnp.broadcast_to(c, xs[1].shape), xs[1])
-        cell = partial(gru_after if self.reset == "after" else gru_before, self.activation)
-        scan: Any = masked_scan  # custom_vjp's own type says nothing of what it gives
-        states, last = scan(cell, 1, self.reverse, (jnp.concatenate(u[:2], 1), u[2]), xs, mask.T, phases)
-        return states.swapaxes(0, 1), last
+        kernels = (jnp.concatenate(u[:2], 1), u[2])
+        into = ((jnp.concatenate(w[:2], 1), jnp.concatenate(b[:2])), (w[2], b[2]))
+        c = zeros(self, "c_h", self.width, "hidden") if self.reset == "after" else None
+
+        def inputs(x: jax.Array, packed: Packing | None) -> Arrays:
+            gates, new = (by_word(affine, parameters, x, packed) for parameters in into)
+            return (gates, new) if c is None else (gates, jnp.broadcast_to(c, new.shape), new)
+
+        cell = partial(gru_before if c is None else gru_after, self.activation)
+        return _over_posts(cell, 1, self.reverse, kernels, x, mask, inputs)
 
 
 class LSTM(nn.Module):
@@ -216,11 +220,12 @@ class LSTM(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Inputs `[B, T, e]`, mask `[B, T]` to all states `[B, T, d]` and the last real one `[B, d]`, as `GRU`."""
         w, u, b = _gates(self, "ifog", x.shape[-1], self.width, {"f": self.forget_bias})
-        phases = plan_if_sorted(mask.T)
-        xs = (project(x.swapaxes(0, 1), jnp.concatenate(w, 1), phases) + jnp.concatenate(b),)
-        scan: Any = masked_scan  # custom_vjp's own type says nothing of what it gives
-        states, last = scan(lstm, 2, self.reverse, (jnp.concatenate(u, 1),), xs, mask.T, phases)
-        return states.swapaxes(0, 1), last
+        into = (jnp.concatenate(w, 1), jnp.concatenate(b))
+
+        def inputs(x: jax.Array, packed: Packing | None) -> Arrays:
+            return (by_word(affine, into, x, packed),)
+
+        return _over_posts(lstm, 2, self.reverse, (jnp.concatenate(u, 1),), x, mask, inputs)
 
 
 def _gates(

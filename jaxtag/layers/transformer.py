@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtag.layers.attention import MultiHeadAttention
-from jaxtag.layers.dropout import dropout
+from jaxtag.layers.dropout import dropout, split
 from jaxtag.layers.parameters import Dense, constants, zeros
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -60,10 +60,10 @@ class AttentionBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, context: jax.Array | None, mask: jax.Array, rate: jax.Array, key: jax.Array | None
+        self, x: jax.Array, context: jax.Array | None, mask: jax.Array, rate: jax.Array, keys: jax.Array | None
     ) -> jax.Array:
         """`x [B, T, d]`, `context [B, S, e]` or None for `x`, and the context's mask `[B, S]` to `[B, T, d]`."""
-        inner, outer = (None, None) if key is None else jax.random.split(key)
+        inner, outer = split(keys, 2)
         attention = MultiHeadAttention(self.width, self.heads, self.drop_weights, name="attention")
         return LayerNorm(self.eps, name="norm")(x + dropout(attention(x, context, mask, rate, inner), rate, outer))
 
@@ -82,10 +82,10 @@ class FeedForward(nn.Module):
     eps: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: jax.Array, rate: jax.Array, key: jax.Array | None) -> jax.Array:
+    def __call__(self, x: jax.Array, rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """`[B, T, d]` to `[B, T, d]`."""
         hidden = ACTIVATIONS[self.activation](Dense(self.width, name="wide")(x))
-        return LayerNorm(self.eps, name="norm")(x + dropout(Dense(x.shape[-1], name="narrow")(hidden), rate, key))
+        return LayerNorm(self.eps, name="norm")(x + dropout(Dense(x.shape[-1], name="narrow")(hidden), rate, keys))
 
 
 class TransformerLayer(nn.Module):
@@ -106,9 +106,9 @@ class TransformerLayer(nn.Module):
     drop_weights: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array, rate: jax.Array, key: jax.Array | None) -> jax.Array:
-        """`x [B, T, d]` and mask `[B, T]` to `[B, T, d]`; dropout at `rate` when there is a key."""
-        first, second = (None, None) if key is None else jax.random.split(key)
+    def __call__(self, x: jax.Array, mask: jax.Array, rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """`x [B, T, d]` and mask `[B, T]` to `[B, T, d]`; dropout at `rate` when there are keys `[B]`."""
+        first, second = split(keys, 2)
         block = AttentionBlock(self.width, self.heads, self.eps, self.drop_weights, name="self_attention")
         return FeedForward(self.inner, self.activation, self.eps, name="feed_forward")(
             block(x, None, mask, rate, first), rate, second
@@ -138,15 +138,15 @@ class TransformerStack(nn.Module):
     unroll: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array, rate: jax.Array, key: jax.Array | None) -> jax.Array:
-        """`x [B, T, d]` and mask `[B, T]` to `[B, T, d]`; dropout at `rate` when there is a key."""
-        keys = None if key is None else jax.random.split(key, self.layers)
+    def __call__(self, x: jax.Array, mask: jax.Array, rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """`x [B, T, d]` and mask `[B, T]` to `[B, T, d]`; dropout at `rate` when there are keys `[B]`."""
+        streams = None if keys is None else split(keys, self.layers)
         layer = TransformerLayer(
             self.width, self.heads, self.inner, self.activation, self.eps, self.drop_weights, name="layers"
         )
 
-        def one(layer: Any, x: jax.Array, key: jax.Array | None) -> tuple[jax.Array, None]:
-            return layer(x, mask, rate, key), None
+        def one(layer: Any, x: jax.Array, keys: jax.Array | None) -> tuple[jax.Array, None]:
+            return layer(x, mask, rate, keys), None
 
         scanned: Any = nn.scan(
             nn.remat(one, prevent_cse=False) if self.remat else one,
@@ -156,4 +156,4 @@ class TransformerStack(nn.Module):
             unroll=self.layers if self.unroll else 1,
             metadata_params={nn.PARTITION_NAME: "layers"},
         )
-        return scanned(layer, x, keys)[0]
+        return scanned(layer, x, streams)[0]

@@ -49,11 +49,11 @@ class Model(nn.Module):
         self.hidden = Dense(s.hidden)
         self.head = SoftmaxHead(self.hashtags, s.hidden)
 
-    def features(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
-        """tokens `[B, T]` to `[B, hidden]`; dropout at `rate` when there is a key."""
+    def features(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """tokens `[B, T]` to `[B, hidden]`; dropout at `rate` when there are keys `[B]`."""
         pooled = pool(*self.word_table(batch["tokens"]), self.settings.pool, self.settings.length)
-        return dropout(jnp.tanh(self.hidden(pooled)), rate, key)
+        return dropout(jnp.tanh(self.hidden(pooled)), rate, keys)
 
-    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
+    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """tokens `[B, T]` to logits `[B, hashtags]`."""
-        return self.head(self.features(batch, rate, key))
+        return self.head(self.features(batch, rate, keys))

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 
 from jaxtag.layers.convolution import ConvolutionBank
-from jaxtag.layers.dropout import dropout
+from jaxtag.layers.dropout import dropout, split
 from jaxtag.layers.embedding import SoftmaxHead, WordTable
 from jaxtag.layers.parameters import Dense
 
@@ -53,13 +53,13 @@ class Model(nn.Module):
         self.layers = [Dense(width) for width in s.hidden]
         self.head = SoftmaxHead(self.hashtags, s.hidden[-1])
 
-    def features(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
-        """tokens `[B, T]` to `[B, hidden[-1]]`; dropout at `rate` when there is a key."""
+    def features(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """tokens `[B, T]` to `[B, hidden[-1]]`; dropout at `rate` when there are keys `[B]`."""
         x = self.bank(*self.word_table(batch["tokens"]))
-        for i, layer in enumerate(self.layers):
-            x = dropout(nn.relu(layer(x)), rate, None if key is None else jax.random.fold_in(key, i))
+        for layer, own in zip(self.layers, split(keys, len(self.layers)), strict=True):
+            x = dropout(nn.relu(layer(x)), rate, own)
         return x
 
-    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
+    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """tokens `[B, T]` to logits `[B, hashtags]`."""
-        return self.head(self.features(batch, rate, key))
+        return self.head(self.features(batch, rate, keys))

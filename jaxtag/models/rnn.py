@@ -6,7 +6,7 @@ from typing import Literal
 import flax.linen as nn
 import jax
 
-from jaxtag.layers.dropout import dropout
+from jaxtag.layers.dropout import dropout, split
 from jaxtag.layers.embedding import SoftmaxHead, WordTable
 from jaxtag.layers.recurrent import GRU
 
@@ -45,14 +45,14 @@ class Model(nn.Module):
         self.second = GRU(s.width, s.activation)
         self.head = SoftmaxHead(self.hashtags, s.width)
 
-    def features(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
-        """tokens `[B, T]` to `[B, width]`; dropout at `rate` when there is a key."""
-        before, after = (None, None) if key is None else jax.random.split(key)
+    def features(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """tokens `[B, T]` to `[B, width]`; dropout at `rate` when there are keys `[B]`."""
+        before, after = split(keys, 2)
         x, mask = self.word_table(batch["tokens"])
         states, _ = self.first(dropout(x, rate, before), mask)
         _, last = self.second(states, mask)
         return dropout(last, rate, after)
 
-    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
+    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """tokens `[B, T]` to logits `[B, hashtags]`."""
-        return self.head(self.features(batch, rate, key))
+        return self.head(self.features(batch, rate, keys))

@@ -6,7 +6,7 @@ from typing import Literal
 import flax.linen as nn
 import jax
 
-from jaxtag.layers.dropout import dropout
+from jaxtag.layers.dropout import dropout, split
 from jaxtag.layers.embedding import SoftmaxHead, WordTable
 from jaxtag.layers.parameters import Dense
 from jaxtag.layers.pooling import pool, pooled_width
@@ -36,7 +36,7 @@ class Settings:
     heads: int = 8
     inner: int = 2048
     remat: bool = False
-    unroll: bool = True
+    unroll: bool = False
     pool: Literal["mean", "first", "flatten"] = "mean"
     length: int = 40
     dropout: float = 0.1
@@ -57,15 +57,15 @@ class Model(nn.Module):
         self.encoder = TransformerStack(s.layers, s.width, s.heads, s.inner, remat=s.remat, unroll=s.unroll)
         self.head = SoftmaxHead(self.hashtags, pooled_width(s.pool, s.width, s.length))
 
-    def features(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
-        """tokens `[B, T]` to `[B, width]`, or `[B, length · width]`; dropout at `rate` when there is a key."""
+    def features(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """tokens `[B, T]` to `[B, width]`, or `[B, length · width]`; dropout at `rate` when there are keys `[B]`."""
         s = self.settings
-        before, within = (None, None) if key is None else jax.random.split(key)
+        before, within = split(keys, 2)
         vectors, mask = self.word_table(batch["tokens"])
         x = self.projection(vectors) * s.width**0.5 + sinusoids(vectors.shape[1], s.width).astype(vectors.dtype)
         states = self.encoder(dropout(x, rate, before), mask, rate, within)
         return pool(states, mask, s.pool, s.length)
 
-    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, key: jax.Array | None) -> jax.Array:
+    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """tokens `[B, T]` to logits `[B, hashtags]`."""
-        return self.head(self.features(batch, rate, key))
+        return self.head(self.features(batch, rate, keys))

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtag.parallel.mesh import BATCH
 from jaxtag.plan.workload import Prepared
 from jaxtag.training.gradients import in_bfloat16
+from jaxtag.training.state import keys_of
 
 
 def leaf_bytes(leaf: Any) -> int:
@@ -94,15 +95,15 @@ def _activations(prepared: Prepared) -> int:
     size, parts = training.batch // (training.accumulate * max(1, training.by_length)), _parts(prepared)
     batch = {n: jax.ShapeDtypeStruct((size, *x.shape[1:]), x.dtype) for n, x in prepared.batch.items()}
 
-    def total(params: Any, collections: Any, batch: Any, numbers: Any, key: Any) -> Any:
-        loss, weight, collections = system.loss(params, collections, batch, numbers, key)
+    def total(params: Any, collections: Any, batch: Any, numbers: Any, keys: Any) -> Any:
+        loss, weight, collections = system.loss(params, collections, batch, numbers, keys)
         return loss.sum(), (weight.sum(), collections)
 
     loss = in_bfloat16(total) if training.precision == "bfloat16" else total
 
     def kept(params: Any, collections: Any, batch: Any, numbers: Any) -> Any:
-        key = jax.random.key(0)
-        return jax.vjp(lambda p: loss(p, collections, batch, numbers, key)[0], params)[1]
+        keys = keys_of(jax.random.key(0), size)
+        return jax.vjp(lambda p: loss(p, collections, batch, numbers, keys)[0], params)[1]
 
     jaxpr = jax.make_jaxpr(kept)(state["params"], state["collections"], batch, numbers).jaxpr
     given = {id(v) for v in jaxpr.invars}

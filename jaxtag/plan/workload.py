@@ -13,7 +13,7 @@ from jaxtag.data.posts import COLUMNS, FIRST_WORD, round_up
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import check_batch, replicated
-from jaxtag.systems import Sizes, System, build, find
+from jaxtag.systems import Sizes, System, build, find, find_trained_by_step
 from jaxtag.training.optimizers import Optimizer, optimizer
 from jaxtag.training.state import State, abstract_state, numbers_of
 from jaxtag.training.step import make_dispatch, make_train_step
@@ -56,7 +56,7 @@ def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: in
             raise JaxtagError(f"--{name} is {value}; it must be above 0")
     words, hashtags, posts = words or WORDS, hashtags or HASHTAGS, posts or POSTS
     lengths, values = {}, {}
-    for name in (*find(experiment.system).columns, "hashtags"):
+    for name in (*find_trained_by_step(experiment, "plan").columns, "hashtags"):
         most = {"tokens": experiment.data.length, "hashtags": MOST_HASHTAGS}.get(name, COLUMNS[name].width or 1)
         lengths[name] = round_up(most)
         values[name] = posts * min(VALUES_PER_POST.get(name, most), most)
@@ -69,7 +69,8 @@ def of_split(dataset: Dataset, split: Split, experiment: Experiment) -> Workload
     Raises:
       JaxtagError: the dataset lacks a column that the system reads.
     """
-    reading = batches.reading(dataset, split, experiment, find(experiment.system).columns, split.hashtags)
+    columns = find_trained_by_step(experiment, "plan").columns
+    reading = batches.reading(dataset, split, experiment, columns, split.hashtags)
     values = {name: len(reading.columns[name].values) for name in reading.lengths}
     source = f"split {split.name} of {dataset.path}"
     return Workload(
@@ -110,8 +111,9 @@ class _Resident(batches.Resident):
     def __init__(self, workload: Workload, mesh: Mesh):
         whole = replicated(mesh)
         size = lambda n: jax.ShapeDtypeStruct((n,), np.int32, sharding=whole)  # noqa: E731
-        self._arrays = {name: (size(workload.values[name] + 1), size(workload.rows + 1)) for name in workload.lengths}
-        self._lengths, self._mesh = workload.lengths, mesh
+        values = {name: batches.resident_values(workload.values[name]) for name in workload.lengths}
+        self._arrays = {name: (size(many), size(workload.rows + 1)) for name, many in values.items()}
+        self.lengths, self._mesh = workload.lengths, mesh
 
 
 def sizes_of(experiment: Experiment, workload: Workload) -> Sizes:

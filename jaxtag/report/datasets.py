@@ -60,7 +60,7 @@ def overview(data: Data, out: Path, prefix: str, vectors: Sequence[str] = ()) ->
     if data.dataset is None or data.split is None:
         return [*blocks, Paragraph(f"{data.absent} Its statistics are left out.")]
     dataset, split = data.dataset, data.split
-    counts = _uses(dataset, split, "hashtags", split.hashtags, len(dataset.hashtags))
+    counts = _uses(dataset, split.train, "hashtags", split.hashtags, len(dataset.hashtags))
     facts = {
         "posts": dataset.rows, "training posts": len(split.train), "validation posts": len(split.validation),
         "test posts": len(split.test), "hashtags of the split": len(split.hashtags),
@@ -78,22 +78,30 @@ def overview(data: Data, out: Path, prefix: str, vectors: Sequence[str] = ()) ->
             "steps leave out are still their authors' histories."
         ),
         Table(steps, ["step", "posts"]),
-        *_pictures(dataset, split, counts, out, prefix, vectors),
+        *pictures(dataset, split, split.train, f"training posts of split {split.name}", out, prefix, vectors),
     ]
 
 
-def _pictures(
-    dataset: Dataset, split: Split, counts: np.ndarray, out: Path, prefix: str, vectors: Sequence[str]
+def pictures(
+    dataset: Dataset, split: Split, rows: np.ndarray, what: str, out: Path, prefix: str, vectors: Sequence[str]
 ) -> list[Block]:
-    """Posts of each hashtag, words as a cloud, and hashtags as a map of their vectors."""
+    """Posts of each hashtag, words as a cloud, and hashtags as a map of their vectors.
+
+    Args:
+      dataset, split: whose hashtags and words.
+      rows: row numbers of the posts counted `[n]`.
+      what: names them.
+      out, prefix, vectors: as of `overview`.
+    """
     names = [dataset.hashtags.entries[h] for h in split.hashtags]
+    counts = _uses(dataset, rows, "hashtags", split.hashtags, len(dataset.hashtags))
     bars = plots.hashtag_bars(names, counts.tolist(), out / f"{prefix}hashtags.png")
-    blocks: list[Block] = [Picture(bars, f"Training posts of each hashtag of split {split.name}.")]
+    blocks: list[Block] = [Picture(bars, f"Hashtags and how many {what} have them.")]
     if dataset.has("tokens"):
-        uses = _uses(dataset, split, "tokens", split.words, len(dataset.words))
+        uses = _uses(dataset, rows, "tokens", split.words, len(dataset.words))
         words = [dataset.words.entries[w] for w in split.words]
         if cloud := corpus.word_cloud(words, uses.tolist(), out / f"{prefix}words.png"):
-            said = f"The words used most in training posts, of {len(words):,}, without stop words."
+            said = f"The words used most in {what}, of {len(words):,}, without stop words."
             blocks.append(Picture(cloud, said))
     name, table = _hashtag_vectors(split, vectors)
     if table is None:
@@ -117,12 +125,12 @@ def _hashtag_vectors(split: Split, wanted: Sequence[str]) -> tuple[str, np.ndarr
     return "", None
 
 
-def _uses(dataset: Dataset, split: Split, column: str, kept: np.ndarray, known: int) -> np.ndarray:
-    """How often each of the dataset ids `kept [n]` occurs in training posts, `[n]`, of `known` ids in all."""
+def _uses(dataset: Dataset, rows: np.ndarray, column: str, kept: np.ndarray, known: int) -> np.ndarray:
+    """How often each of the dataset ids `kept [n]` occurs in the posts `rows`, `[n]`, of `known` ids in all."""
     ragged = dataset.column(column)
-    lengths = ragged.lengths(split.train)
+    lengths = ragged.lengths(rows)
     first = np.cumsum(lengths) - lengths
-    used = ragged.values[np.arange(lengths.sum()) + np.repeat(ragged.offsets[split.train] - first, lengths)]
+    used = ragged.values[np.arange(lengths.sum()) + np.repeat(ragged.offsets[rows] - first, lengths)]
     return np.bincount(used, minlength=known)[kept]
 
 

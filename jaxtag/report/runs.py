@@ -59,7 +59,7 @@ class Run:
       settings: the experiment's fields by dotted name.
       facts: parameters, devices and versions, where the folder says them.
       dataset, split: name and fingerprint, and the dataset's path.
-      training, validation: rows of metrics.jsonl, in order of step.
+      training, validation: rows of metrics.jsonl, in order of step; of a fitted run, its encoder's.
       evaluations: by part.
     """
 
@@ -107,7 +107,7 @@ def read(path: Path, name: str = "") -> Run:
       JaxtagError: it is not a run folder, or one of its files is missing or damaged.
     """
     info = _experiment(path)
-    rows = _metrics(path / "metrics.jsonl", path)
+    rows = _metrics(path)
     facts = {key: info[key] for key in ("parameters", "devices", "versions") if key in info}
     return Run(
         path, name or info["recipe"], info["recipe"], _flat(info["experiment"]), facts, info["dataset"], info["split"],
@@ -147,8 +147,13 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _metrics(file: Path, run: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl; a last line that was being written when the run was killed is left out."""
+def _metrics(run: Path) -> list[dict[str, Any]]:
+    """The rows of metrics.jsonl, of a fitted run its encoder's, if it has one; a last, unfinished line is left out."""
+    file, fitted = run / "metrics.jsonl", (run / "fitted").is_dir()
+    if fitted:
+        file = run / "encoder" / "metrics.jsonl"
+        if not file.parent.is_dir():
+            return []
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:

@@ -13,7 +13,7 @@ from jaxtag.training import parts
 from jaxtag.training.parts import Gradient
 from jaxtag.training.rows import gradient_by_rows
 
-# (params, collections, batch, numbers, key) -> (loss, (weight, collections)), all summed over posts
+# (params, collections, batch, numbers, keys [B]) -> (loss, (weight, collections)), all summed over posts
 Total = Callable[[Any, Any, Any, Any, jax.Array], tuple[jax.Array, tuple[jax.Array, Any]]]
 
 
@@ -32,8 +32,8 @@ def gradient_of(system: System, training: Training, mesh: Mesh | None = None) ->
 def _whole(system: System, training: Training) -> Gradient:
     """The gradient of a batch in one piece."""
 
-    def total(params: Any, collections: Any, batch: Any, numbers: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        loss, weight, collections = system.loss(params, collections, batch, numbers, key)
+    def total(params: Any, collections: Any, batch: Any, numbers: Any, keys: jax.Array) -> tuple[jax.Array, Any]:
+        loss, weight, collections = system.loss(params, collections, batch, numbers, keys)
         return loss.sum(), (weight.sum(), collections)
 
     chosen = in_bfloat16(total) if training.precision == "bfloat16" else total
@@ -49,8 +49,8 @@ def in_bfloat16(total: Total) -> Total:
     def low(tree: Any) -> Any:
         return jax.tree.map(lambda x: x.astype(jnp.bfloat16) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
-    def cast(params: Any, collections: Any, batch: Any, numbers: Any, key: jax.Array) -> tuple[jax.Array, Any]:
-        loss, (weight, found) = total(low(params), collections, low(batch), numbers, key)
+    def cast(params: Any, collections: Any, batch: Any, numbers: Any, keys: jax.Array) -> tuple[jax.Array, Any]:
+        loss, (weight, found) = total(low(params), collections, low(batch), numbers, keys)
         return loss, (weight, jax.tree.map(lambda new, old: new.astype(old.dtype), found, collections))
 
     return cast

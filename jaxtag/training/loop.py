@@ -3,6 +3,7 @@
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,28 +12,30 @@ import jax
 import numpy as np
 
 from jaxtag.data import order
-from jaxtag.data.batches import Source, open_source
-from jaxtag.errors import JaxtagError, Preempted
+from jaxtag.data.batches import Source
+from jaxtag.errors import Diverged, JaxtagError, Preempted
 from jaxtag.evaluation.evaluate import Evaluator
 from jaxtag.files import held
 from jaxtag.parallel.mesh import replicated
-from jaxtag.runs import Bound, begin, check_training, parameters
+from jaxtag.runs import Bound, begin, check_training, open_posts, parameters
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.logs import Log, say
 from jaxtag.training.memory import Memory
+from jaxtag.training.programs import padded, programs_of, shape_of
 from jaxtag.training.schedules import total_steps
-from jaxtag.training.state import create, numbers_of
-from jaxtag.training.step import SUMS, make_dispatch, make_train_step
+from jaxtag.training.state import numbers_of
+from jaxtag.training.step import SUMS
 from jaxtag.training.validation import Loss
 
 
-def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
-    """Train `bound` in the folder `run`, from its newest checkpoint where it has one.
+def train(run: Path, recipe: str, bound: Bound, start: Callable[[Any], Any] = lambda state: state) -> dict[str, Any]:
+    """Train `bound`, a gradient system, in the folder `run`, from its newest checkpoint where it has one.
 
     Args:
       run: the run folder.
       recipe: the recipe's name, kept in experiment.json.
       bound: from `jaxtag.runs.bind`.
+      start: of the state before the first step, to the one that is started from.
 
     Returns:
       `{"run", "steps", "best_step", "<metric>", "seconds", "parameters"}` with the best validation metric.
@@ -43,11 +46,11 @@ def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
     """
     check_training(bound)
     vectors = initial_vectors(bound)
-    source = open_source(bound.reading, bound.mesh, bound.split, bound.experiment, say)
+    source = open_posts(bound, say)
     run.mkdir(parents=True, exist_ok=True)
     with held(run):
         begin(run, recipe, bound)
-        trainer = Trainer(run, bound, source, vectors)
+        trainer = Trainer(run, bound, source, vectors, start)
         try:
             return trainer.run()
         finally:
@@ -60,7 +63,7 @@ def initial_vectors(bound: Bound) -> np.ndarray | None:
     Raises:
       JaxtagError: the split has none of that name, or they have another width than the table.
     """
-    name = bound.experiment.data.vectors
+    name = bound.experiment.network.data.vectors
     if not name:
         return None
     vectors = np.asarray(bound.split.vectors(name))
@@ -76,8 +79,15 @@ def initial_vectors(bound: Bound) -> np.ndarray | None:
 class Trainer:
     """One run under way; `run` is the loop, the rest are its parts, in the order they happen."""
 
-    def __init__(self, run: Path, bound: Bound, source: Source, vectors: np.ndarray | None):
-        """Restore the newest checkpoint of `run`, or make the first state from `vectors`."""
+    def __init__(
+        self,
+        run: Path,
+        bound: Bound,
+        source: Source,
+        vectors: np.ndarray | None,
+        start: Callable[[Any], Any] = lambda state: state,
+    ):
+        """Restore the newest checkpoint of `run`, or make the first state from `vectors`, and `start` of it."""
         training, self._bound = bound.experiment.training, bound
         self._path, self._training = run, training
         self._per_epoch = order.steps_per_epoch(len(bound.split.train), training.batch)
@@ -88,15 +98,15 @@ class Trainer:
             f"{len(bound.split.hashtags)} hashtags; {self._per_epoch} steps an epoch; mesh {dict(bound.mesh.shape)}"
         )
         self._source, self._vectors = source, vectors
-        self._evaluator, self._loss = Evaluator(bound, source), Loss(bound, source)
+        self._programs = programs_of(shape_of(bound, source))
+        self._evaluator = Evaluator(bound, source, bound.split.hashtags)
+        self._loss = Loss(self._programs.loss, source, bound.experiment.evaluation.batch, bound.mesh)
         self._checkpoints = Checkpoints(run / "checkpoints")
         table = bound.system.sizes.hashtags
         numbers = numbers_of(bound.experiment, bound.split.train, len(bound.split.hashtags), table)
-        self._numbers = self._put(numbers)
-        self._memory, self._state = self._start()
+        self._numbers = self._put(numbers | {"rows": padded(numbers["rows"])})
+        self._memory, self._state = self._begin(start)
         self._lower()
-        step = make_train_step(bound.system, bound.optimizer, bound.mesh)
-        self._dispatch = make_dispatch(step, self._source, training.batch, bound.abstract, bound.mesh)
         self._log = Log(run, self._step, self._total, training.tensorboard)
         self._pending: tuple[int, int, Any] | None = None  # first step, steps, sums of the dispatch in flight
         self._clock = self._saved = time.perf_counter()
@@ -126,15 +136,14 @@ class Trainer:
         self._checkpoints.close()
         self._log.close()
 
-    def _start(self) -> tuple[Memory, Any]:
+    def _begin(self, start: Callable[[Any], Any]) -> tuple[Memory, Any]:
         self._step = self._checkpoints.newest() or 0
         if self._step:
             state, memory = self._checkpoints.restore(self._step, self._bound.abstract)
             memory.pop("format")
             say(f"going on from step {self._step}")
             return Memory(**memory).ended(self._step, self._total, self._training), state
-        args = (self._bound.system, self._bound.optimizer, self._bound.abstract, self._training.seed, self._bound.mesh)
-        return Memory(), create(*args, self._vectors)
+        return Memory(), start(self._programs.create(self._training.seed, self._vectors))
 
     def _put(self, values: Any) -> Any:
         return jax.device_put(values, replicated(self._bound.mesh))
@@ -148,7 +157,7 @@ class Trainer:
     def _launch(self, steps: int) -> None:
         """Start a dispatch, then look at the one before it: the device never waits for the host."""
         feed = self._source.feed(self._step, steps)
-        self._state, sums = self._dispatch(self._state, self._numbers, feed, self._put(np.int32(steps)))
+        self._state, sums = self._programs.dispatch(self._state, self._numbers, feed, self._put(np.int32(steps)))
         self._look()
         self._pending = (self._step, steps, sums)
         self._step += steps
@@ -157,7 +166,7 @@ class Trainer:
         """Log the dispatch in flight once it is done, and set the pace of the next.
 
         Raises:
-          JaxtagError: a loss in it is not finite.
+          Diverged: a loss in it is not finite.
         """
         if self._pending is None:
             return
@@ -169,7 +178,7 @@ class Trainer:
         bad = ~(np.isfinite(loss) & np.isfinite(norm))
         if bad.any():
             kept = self._checkpoints.newest()
-            raise JaxtagError(
+            raise Diverged(
                 f"the loss is not finite at step {first + int(bad.argmax())}; "
                 + (f"the checkpoint of step {kept} is kept" if kept else "nothing was saved yet"),
                 "lower training.learning_rate or training.clip",

@@ -2,9 +2,9 @@
 
 Posts are short: of the 40 words that a batch has room for, real posts use 12 on average, and the rest is arithmetic on
 padding. Sorted, most parts are short, and are computed at their own lengths. The model is not told: it sees smaller,
-shorter batches, and as padding changes nothing, the sums are those of the whole batch, dropout aside: each part draws
-its own. Which posts share a part depends on the batch alone, not on the mesh. On one device, recurrent layers know that
-posts come sorted, and leave padding out by themselves (`jaxtag.layers.real_words`).
+shorter batches, and as padding changes nothing and dropout is each post's own, the sums are those of the whole batch.
+Which posts share a part depends on the batch alone, not on the mesh. On one CPU device, recurrent layers know that
+posts come sorted, and leave padding out by themselves (`jaxtag.layers.packing`).
 """
 
 from collections.abc import Callable
@@ -15,31 +15,30 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
-from jaxtag.layers.real_words import sorted_by_length
+from jaxtag.layers.packing import sorted_by_length
 from jaxtag.parallel.mesh import by_batch
 
-# (params, collections, batch, numbers, key) -> ((loss, (weight, collections)), gradient), summed over posts
+# (params, collections, batch, numbers, keys [B]) -> ((loss, (weight, collections)), gradient), summed over posts
 Gradient = Callable[[Any, Any, Any, Any, jax.Array], tuple[tuple[jax.Array, tuple[jax.Array, Any]], Any]]
 
 SHORTEST = 8
 
 
 def in_turn(gradient: Gradient, parts: int) -> Gradient:
-    """`gradient` of a batch taken in `parts`, one after the other, and summed: equal to the whole's, dropout aside.
+    """`gradient` of a batch taken in `parts`, one after the other, and summed: equal to the whole's.
 
-    Part j has every `parts`-th post, from j, so that each device keeps its own posts. Each draws its own dropout.
+    Part j has every `parts`-th post, from j, so that each device keeps its own posts.
     """
 
-    def summed(params: Any, collections: Any, batch: Any, numbers: Any, key: jax.Array) -> Any:
-        def one(carry: tuple[Any, Any], given: tuple[jax.Array, Any]) -> tuple[tuple[Any, Any], None]:
+    def summed(params: Any, collections: Any, batch: Any, numbers: Any, keys: jax.Array) -> Any:
+        def one(carry: tuple[Any, Any], given: tuple[Any, jax.Array]) -> tuple[tuple[Any, Any], None]:
             sums, collections = carry
-            part = jax.random.fold_in(key, given[0])
-            (loss, (weight, collections)), grads = gradient(params, collections, given[1], numbers, part)
+            (loss, (weight, collections)), grads = gradient(params, collections, given[0], numbers, given[1])
             return (jax.tree.map(jnp.add, sums, (loss, weight, grads)), collections), None
 
-        split = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), batch)
+        split = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(-1, parts, *x.shape[1:]), 1, 0), (batch, keys))
         start = (jnp.float32(0), jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
-        ((loss, weight, grads), collections), _ = lax.scan(one, (start, collections), (jnp.arange(parts), split))
+        ((loss, weight, grads), collections), _ = lax.scan(one, (start, collections), split)
         return (loss, (weight, collections)), grads
 
     return summed
@@ -64,26 +63,28 @@ def by_length(gradient: Gradient, parts: int, columns: tuple[str, ...], mesh: Me
       mesh: which a part is spread over.
     """
 
-    def summed(params: Any, collections: Any, batch: Any, numbers: Any, key: jax.Array) -> Any:
-        split, most = _sorted(batch, parts, columns)
+    def summed(params: Any, collections: Any, batch: Any, numbers: Any, keys: jax.Array) -> Any:
+        if parts == 1 and not _packs(mesh):  # the order of posts changes nothing
+            return gradient(params, collections, batch, numbers, keys)
+        split, most = _sorted(batch, keys, parts, columns)
         if mesh is not None:
             split = lax.with_sharding_constraint(split, by_batch(mesh, leading=1))
 
         def cut_at(length: int) -> Any:
             def one(j: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
                 sums, collections = carry
-                part = jax.tree.map(lambda x: x[j], split)
+                part, own = jax.tree.map(lambda x: x[j], split)
                 part |= {name: part[name][..., :length] for name in columns}
-                own = jax.random.fold_in(key, j)
-                with sorted_by_length(mesh is None or mesh.size == 1):
+                with sorted_by_length(_packs(mesh)):
                     (loss, (weight, collections)), grads = gradient(params, collections, part, numbers, own)
                 return jax.tree.map(jnp.add, sums, (loss, weight, grads)), collections
 
             return one
 
         if parts == 1:
-            with sorted_by_length(mesh is None or mesh.size == 1):
-                return gradient(params, collections, jax.tree.map(lambda x: x[0], split), numbers, key)
+            with sorted_by_length():
+                part, own = jax.tree.map(lambda x: x[0], split)
+                return gradient(params, collections, part, numbers, own)
         carry = (jnp.float32(0), jnp.float32(0), jax.tree.map(jnp.zeros_like, params)), collections
         done = jnp.int32(0)
         longest = max(batch[name].shape[-1] for name in columns)
@@ -98,10 +99,16 @@ def by_length(gradient: Gradient, parts: int, columns: tuple[str, ...], mesh: Me
     return summed
 
 
+def _packs(mesh: Mesh | None) -> bool:
+    """Whether padding is left out inside a program: each post must be whole on a device, and small products cheap."""
+    devices = jax.devices()[:1] if mesh is None else mesh.devices.flat
+    return len(devices) == 1 and devices[0].platform == "cpu"
+
+
 def _sorted(
-    batch: dict[str, jax.Array], parts: int, columns: tuple[str, ...]
-) -> tuple[dict[str, jax.Array], jax.Array]:
-    """The batch as `[parts, B / parts, …]` in rising length, and the longest post of each part."""
+    batch: dict[str, jax.Array], keys: jax.Array, parts: int, columns: tuple[str, ...]
+) -> tuple[tuple[dict[str, jax.Array], jax.Array], jax.Array]:
+    """The batch and its keys as `[parts, B / parts, …]` in rising length, and the longest post of each part."""
     used = []
     for name in columns:
         x = batch[name]
@@ -109,5 +116,5 @@ def _sorted(
         used.append(place.reshape(len(x), -1).max(axis=1))
     length = jnp.stack(used).max(axis=0)
     order = jnp.argsort(length, stable=True)
-    split = jax.tree.map(lambda x: x[order].reshape(parts, -1, *x.shape[1:]), batch)
+    split = jax.tree.map(lambda x: x[order].reshape(parts, -1, *x.shape[1:]), (batch, keys))
     return split, length[order].reshape(parts, -1).max(axis=1)

@@ -109,18 +109,18 @@ def gradient_by_rows(system: System, sized: Callable[[System], Gradient], mesh: 
     def everywhere(x: jax.Array) -> jax.Array:
         return x if mesh is None else lax.with_sharding_constraint(x, replicated(mesh))
 
-    def gradient(params: Any, collections: Any, batch: Any, numbers: Any, key: jax.Array) -> Any:
+    def gradient(params: Any, collections: Any, batch: Any, numbers: Any, keys: jax.Array) -> Any:
         ids = {g: _ids(batch, g.columns) for g in system.entry.indexed}
         ids = {g: everywhere(x) for g, x in ids.items() if getattr(system.sizes, g.size) >= PAYS * x.size}
         if not ids:
-            return whole(params, collections, batch, numbers, key)
+            return whole(params, collections, batch, numbers, keys)
         found = {g: distinct(x, getattr(system.sizes, g.size), x.size) for g, x in ids.items()}
         rows = {table: found[g][0] for g in ids for table in g.tables}
         few = _at(rows, lambda r, x: everywhere(x.at[r].get(mode="fill", fill_value=0)), {"": params})[""]
         for g in ids:
             batch = batch | _places(batch, g.columns, found[g][1])
         told, grads = sized(system.resized(**{g.size: x.size for g, x in ids.items()}))(
-            few, collections, batch, numbers, key
+            few, collections, batch, numbers, keys
         )
         return told, _at(rows, RowGradient, {"": grads})[""]
 

@@ -3,6 +3,7 @@
 State holds no function and no key: what a step draws is folded from (seed, stream, step).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -28,6 +29,11 @@ def key_of(seed: Any, stream: int, step: Any = 0) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(key, stream), step)
 
 
+def keys_of(key: jax.Array, posts: int) -> jax.Array:
+    """A key for each of a batch's posts `[posts]`."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(posts, dtype=jnp.uint32))
+
+
 def numbers_of(experiment: Experiment, rows: np.ndarray, hashtags: int, table: int) -> dict[str, Any]:
     """What a step is told rather than compiled for, as host arrays; runs that differ only here share a program.
 
@@ -42,7 +48,7 @@ def numbers_of(experiment: Experiment, rows: np.ndarray, hashtags: int, table: i
     return rates | {
         "warmup": np.float32(warmup_steps(training, len(rows))),
         "total": np.float32(total_steps(training, len(rows))),
-        "dropout": np.float32(getattr(experiment.model, "dropout", 0)),
+        "dropout": np.float32(getattr(experiment.network.model, "dropout", 0)),
         "seed": np.uint32(training.seed),
         "rows": rows.astype(np.int32),
         "order": order.rectangle(len(rows)),
@@ -67,27 +73,42 @@ def abstract_state(system: System, optimizer: Optimizer, mesh: Mesh) -> State:
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), unbox(boxed), shardings)
 
 
-def create(
-    system: System, optimizer: Optimizer, abstract: State, seed: int, mesh: Mesh, vectors: np.ndarray | None = None
-) -> State:
-    """The state before the first step, each device making its own part.
+def make_create(system: System, optimizer: Optimizer, abstract: State, mesh: Mesh) -> Callable[..., State]:
+    """`create(seed, vectors) -> state`: the state before the first step, each device making its own part.
+
+    Its arguments are the seed of the initial values, and word vectors `[words, d]` that the word table's rows, from the
+    first word on, start from, or None.
 
     Args:
       system, optimizer: as given to `abstract_state`, which gave `abstract`.
       abstract: where every leaf goes.
-      seed: of the initial values.
       mesh: where they go.
-      vectors: word vectors `[words, d]` that the word table's rows, from the first word on, start from.
     """
 
-    def make(seed: jax.Array, vectors: jax.Array | None) -> State:
+    def create(seed: jax.Array, vectors: tuple[jax.Array, jax.Array] | None) -> State:
         state = unbox(_initial(system, optimizer, key_of(seed, INITIAL)))
         if vectors is not None:
-            table = state["params"]["word_table"]["table"]
-            rows = min(len(vectors), len(table) - FIRST_WORD)
-            state["params"]["word_table"]["table"] = table.at[FIRST_WORD : FIRST_WORD + rows].set(vectors[:rows])
+            table, (rows, many) = state["params"]["word_table"]["table"], vectors
+            first = table[FIRST_WORD:]
+            rows = jnp.where(jnp.arange(len(first))[:, None] < many, rows, first)
+            state["params"]["word_table"]["table"] = table.at[FIRST_WORD:].set(rows)
         return state
 
-    shardings = jax.tree.map(lambda x: x.sharding, abstract)
-    given = jax.device_put((np.uint32(seed), vectors), replicated(mesh))
-    return jax.jit(make, out_shardings=shardings)(*given)
+    program = jax.jit(create, out_shardings=jax.tree.map(lambda x: x.sharding, abstract))
+
+    def given(seed: int, vectors: np.ndarray | None = None) -> State:
+        if vectors is None:
+            return program(*jax.device_put((np.uint32(seed), None), replicated(mesh)))
+        size = len(abstract["params"]["word_table"]["table"]) - FIRST_WORD
+        rows = np.zeros((size, vectors.shape[1]), np.float32)  # of the table's size: splits differ in their words
+        rows[: len(vectors)] = vectors[:size]
+        return program(*jax.device_put((np.uint32(seed), (rows, np.int32(len(vectors)))), replicated(mesh)))
+
+    return given
+
+
+def create(
+    system: System, optimizer: Optimizer, abstract: State, seed: int, mesh: Mesh, vectors: np.ndarray | None = None
+) -> State:
+    """The state before the first step; arguments as of `make_create` and of what it gives."""
+    return make_create(system, optimizer, abstract, mesh)(seed, vectors)

@@ -16,7 +16,7 @@ from jaxtag.training.optimizers import Optimizer
 from jaxtag.training.row_gradients import norm, scaled
 from jaxtag.training.rows import Step, by_rows
 from jaxtag.training.schedules import rate
-from jaxtag.training.state import DROPOUT, State, key_of
+from jaxtag.training.state import DROPOUT, State, key_of, keys_of
 
 SUMS = ("loss", "weight", "gradient_norm", "learning_rate", "rows")  # what a step tells
 
@@ -37,9 +37,10 @@ def make_train_step(system: System, optimizer: Optimizer, mesh: Mesh | None = No
         gradient = gradient_of(system, optimizer.training, mesh)
 
         def train_step(state: State, numbers: dict[str, Any], batch: dict[str, Any]) -> tuple[State, dict[str, Any]]:
-            key = key_of(numbers["seed"], DROPOUT, state["step"])
+            posts = len(jax.tree.leaves(batch)[0])
+            keys = keys_of(key_of(numbers["seed"], DROPOUT, state["step"]), posts)
             params, opt_state = state["params"], state["opt_state"]
-            (loss, (weight, collections)), grads = gradient(params, state["collections"], batch, numbers, key)
+            (loss, (weight, collections)), grads = gradient(params, state["collections"], batch, numbers, keys)
             grads = scaled(grads, 1 / jnp.maximum(weight, 1))
             now = numbers | {"learning_rate": rate(optimizer.training, numbers, state["step"])}
             updates, opt_state = optimizer.update(grads, opt_state, params, now)

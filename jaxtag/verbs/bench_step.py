@@ -38,11 +38,14 @@ def run(args: argparse.Namespace) -> shared.Said:
     from jaxtag.bench.twins import LENGTHS
     from jaxtag.files import write_json
     from jaxtag.recipes import recipes, resolve
+    from jaxtag.systems import find_trained_by_step
 
     known = [name for name, recipe in recipes().items() if recipe("tiny").system in LENGTHS]
     chosen = args.recipes or known
     for recipe in chosen:
-        resolve(recipe, args.size, args.overrides)  # a mistake is found before anything is measured
+        find_trained_by_step(
+            resolve(recipe, args.size, args.overrides), "measurement of steps"
+        )  # a mistake is found before anything is measured
     setup = step.Setup(
         args.size, args.overrides, args.against, args.rounds, args.seconds, args.words, args.hashtags,
         str(args.data.resolve()) if args.data else "", args.split, args.threads, args.torch_compile,

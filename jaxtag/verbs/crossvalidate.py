@@ -17,6 +17,7 @@ OVERRIDES = True
 def options(p: argparse.ArgumentParser) -> None:
     """Declare the options."""
     shared.recipe_options(p)
+    shared.encoder_option(p)
     shared.data_option(p, required=True)
     p.add_argument("--split", default="cv", metavar="NAME", help="the folds are the splits NAME-0, NAME-1, … (cv)")
     p.add_argument("--folds", type=int, default=5, metavar="N", help="how many (5)")
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> shared.Said:
     from jaxtag.parallel.compiling import keep_compiled
     from jaxtag.recipes import resolve
 
-    experiment = resolve(args.recipe, args.size, args.overrides)
+    experiment = resolve(args.recipe, args.size, args.overrides, args.encoder)
     keep_compiled()
     found = crossvalidate(args.run, args.recipe, experiment, args.data, args.split, args.folds)
     return found, render(found)

@@ -1,6 +1,7 @@
 """`jaxtag evaluate`: a run's metrics on a part of its split."""
 
 import argparse
+from typing import Any
 
 from jaxtag.verbs import shared
 
@@ -8,6 +9,7 @@ SUMMARY = "Evaluate a run on a part of its split, beside the built-in baselines.
 EXAMPLES = """\
   jaxtag evaluate RUN
   jaxtag evaluate RUN --part validation --json
+  jaxtag evaluate RUN --among all          of a split with unseen hashtags: seen and unseen candidates together
 """
 
 
@@ -15,6 +17,9 @@ def options(p: argparse.ArgumentParser) -> None:
     """Declare the options."""
     shared.run_argument(p)
     shared.part_option(p)
+    p.add_argument(
+        "--among", default="split", metavar="WHICH", help="candidates: the split's, those seen, or all (split)"
+    )
 
 
 def run(args: argparse.Namespace) -> shared.Said:
@@ -24,5 +29,25 @@ def run(args: argparse.Namespace) -> shared.Said:
     from jaxtag.report.tables import metrics_table
 
     keep_compiled()
-    found = evaluate(args.run, args.part, args.data)
-    return found, metrics_table({found["recipe"]: found, **found["baselines"]})
+    found = evaluate(args.run, args.part, args.data, args.among)
+    said = [metrics_table({found["recipe"]: found, **found["baselines"]}), *notes(found)]
+    return found, "\n\n".join(said)
+
+
+def notes(found: dict[str, Any]) -> list[str]:
+    """What the table does not say of a zero-shot evaluation."""
+    said = []
+    if "generalised" in found:
+        g, names = found["generalised"], ("seen", "unseen", "harmonic")
+        each = ", ".join(f"{name} {g[name]:.3f}" for name in names)
+        macro = ", ".join(f"{name} {g[name + '_macro']:.3f}" for name in names)
+        said.append(f"accuracy@1 by kind of hashtag: {each}; each hashtag alike: {macro}")
+    if "vectors" in found:
+        v = found["vectors"]
+        words = (
+            f"; the encoder's words start {'from ' * (v['words'] != 'at random')}{v['words']}" if "words" in v else ""
+        )
+        name = v["name"] if v["name"] == v["setting"] else f"{v['name']}, {v['setting']}"
+        name += f", {v['kind']}" * ("kind" in v)
+        said.append(f"hashtags' vectors: {name}{words}; {found['candidates']['count']} candidates")
+    return said

@@ -23,6 +23,17 @@ def size_option(p: argparse.ArgumentParser, default: str = "paper") -> None:
     p.add_argument("--size", default=default, metavar="SIZE", help=f"paper, or tiny: seconds on a CPU ({default})")
 
 
+def encoder_option(p: argparse.ArgumentParser) -> None:
+    """`--encoder`."""
+    p.add_argument(
+        "--encoder",
+        default="",
+        metavar="RECIPE",
+        help="of a zero-shot recipe: what it starts from (its own), such as zsl/transformer; or vectors, the mean of a "
+        "post's word vectors",
+    )
+
+
 def data_option(p: argparse.ArgumentParser, required: bool = False, help: str = "dataset folder") -> None:
     """`--data`."""
     p.add_argument("--data", type=Path, required=required, metavar="DIR", help=help)

@@ -1,20 +1,24 @@
 """What the closed forms of zero-shot recommending cost, each beside the bare work that it cannot do without.
 
-    python tests/benchmarks/zero_shot.py [--part accumulate grid rank] [--posts 1000000] [--json]
+    python tests/benchmarks/zero_shot.py [--part accumulate grid rank] [--posts 1000000] [--run RUN] [--json]
 
 accumulate   sums of a million posts' given features, 1024 wide, of 40 hashtags, against the matrix product X Xᵀ alone,
              in float32 in the same batches; they take turns, batch by batch, on features that are made once and reused
 grid         a 7×7 grid of γ and λ, every W made, against 49 fits of the same sums by Cholesky factors, each alone, with
              their A Aᵀ; and what those 49 have in the end in common with the grid
 rank         the ten best of a million candidates for one post, once their table is computed, 150 and 1024 wide
+recommend    the same from a text, by the recommender of a zero-shot run, given as --run: names are pairs of the run's
+             words, whose vectors and table are computed first
 """
 
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -128,16 +132,41 @@ def ranking(candidates: int, width: int, rounds: int) -> dict[str, Any]:
     return {"candidates": candidates, "width": width, "first_s": compiling, **spread(times)}
 
 
+def recommending(run: Path, candidates: int, rounds: int) -> dict[str, Any]:
+    """Seconds until the recommender is ready, and for one post."""
+    from jaxtag.data.hashtags import open_table
+    from jaxtag.recommend import open_recommender
+    from jaxtag.runs import open_run
+
+    bound, _ = open_run(run)
+    folder = bound.split.vectors_path(bound.experiment.model.vectors)
+    words = [name for name in open_table(folder).names if name.isalpha() and len(name) > 2]
+    most = int(candidates**0.5) + 1
+    names = [f"{a}_{b}" for a in words[:most] for b in words[:most]][:candidates]
+    texts = bound.dataset.text(bound.split.test[: rounds + 1])
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "names.txt"
+        file.write_text("\n".join(names), encoding="utf-8")
+        began = time.perf_counter()
+        recommender = open_recommender(run, 10, candidates_file=file)
+        ready = time.perf_counter() - began
+    first = seconds(lambda: recommender(texts[:1]))
+    times = [seconds(lambda text=text: recommender([text])) for text in texts[1:]]
+    found = {"candidates": len(names), "system": bound.experiment.system, "width": recommender.width}
+    return found | {"ready_s": ready, "first_s": first, **spread(times)}
+
+
 def main() -> None:
     """Print a line a measurement, or JSON."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--part", nargs="+", choices=("accumulate", "grid", "rank"))
+    arguments.add_argument("--part", nargs="+", choices=("accumulate", "grid", "rank", "recommend"))
+    arguments.add_argument("--run", type=Path)
     arguments.add_argument("--posts", type=int, default=1_000_000)
     arguments.add_argument("--candidates", type=int, default=1_000_000)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--json", action="store_true")
     args = arguments.parse_args()
-    parts = args.part or ("accumulate", "grid", "rank")
+    parts = args.part or ("accumulate", "grid", "rank", *(("recommend",) if args.run else ()))
     found: dict[str, Any] = {}
     if "accumulate" in parts:
         found["accumulate"] = accumulating(args.posts)
@@ -145,6 +174,8 @@ def main() -> None:
         found["grid"] = gridded(args.rounds)
     if "rank" in parts:
         found["rank"] = [ranking(args.candidates, width, args.rounds) for width in (150, 1024)]
+    if "recommend" in parts:
+        found["recommend"] = recommending(args.run, args.candidates, args.rounds)
     if args.json:
         print(json.dumps(found, indent=1))
         return
@@ -165,6 +196,13 @@ def main() -> None:
         print(
             f"{r['candidates']:,} candidates {r['width']} wide, one post: {1e3 * r['median_s']:.0f} ms "
             f"({1e3 * r['min_s']:.0f} to {1e3 * r['max_s']:.0f}); first call {1e3 * r['first_s']:.0f} ms"
+        )
+    if "recommend" in found:
+        r = found["recommend"]
+        print(
+            f"{r['candidates']:,} candidates, {r['system']}, {r['width']} wide, one text: {1e3 * r['median_s']:.0f} ms "
+            f"({1e3 * r['min_s']:.0f} to {1e3 * r['max_s']:.0f}); first {1e3 * r['first_s']:.0f} ms; "
+            f"ready in {r['ready_s']:.1f} s"
         )
 
 

@@ -1,0 +1,37 @@
+"""Commands that a reproduction runs as its user would: `jaxtag-prep`, which jaxtag itself never imports."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from jaxtag.errors import JaxtagError
+from jaxtag.training.logs import say
+
+
+class Absent(JaxtagError):
+    """What a table needs cannot be made from the data that there are: the table says so, the others go on."""
+
+
+def prepare(*arguments: Any) -> None:
+    """Run `jaxtag-prep` with these arguments, shown as they run; what it finds done it does not do again.
+
+    Raises:
+      Absent: it failed; the message is its own last line.
+    """
+    words = [str(a) for a in arguments]
+    say(f"$ {shlex.join(['jaxtag-prep', *words])}")
+    done = subprocess.run([sys.executable, "-m", "jaxtag_prep.cli", *words], capture_output=True, text=True)
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it gave no reason"]
+        raise Absent(f"jaxtag-prep {words[0]} failed: {lines[-1].removeprefix('jaxtag-prep: ')}")
+
+
+def prepare_all(commands: Sequence[Sequence[Any]]) -> None:
+    """Run several, the first alone, what it makes may serve the others, then two at a time; raises as `prepare`."""
+    if commands:
+        prepare(*commands[0])
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda command: prepare(*command), commands[1:]))

@@ -1,0 +1,120 @@
+"""What a reproduction of the zsl paper is asked for, and the experiments that follow from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jaxtag.data.dataset import Dataset, open_dataset
+from jaxtag.errors import JaxtagError, nearest
+from jaxtag.experiment import Experiment
+from jaxtag.recipes import recipes, resolve
+from jaxtag.reproduce.zsl_splits import PROTOCOLS, Protocol
+
+# Of every network at size tiny: few epochs, and sizes that do not differ between splits, which then share their steps.
+TINY = {
+    "training.epochs": 3, "training.patience": 0, "training.by_length": 0, "data.words": 600, "data.length": 16,
+    "parallel.multiple": 16,
+}  # fmt: skip
+
+# Of the zero-shot methods, by size: the paper's; or, at size tiny, one that compiles in a moment.
+ENCODERS = {"paper": "zsl/rnn", "tiny": "zsl/ann"}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a reproduction is asked for.
+
+    Attributes:
+      data, out: folders.
+      size: of the recipes.
+      protocol: of the splits.
+      encoder: recipe of what the zero-shot methods start from.
+      overrides: of each recipe's fields, by the recipe's name: `{"rnn": {"model.width": "256"}}`.
+    """
+
+    data: Path
+    out: Path
+    size: str
+    protocol: Protocol
+    encoder: str
+    overrides: Mapping[str, Mapping[str, Any]] | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset, opened."""
+        return open_dataset(self.data)
+
+    def of(self, recipe: str) -> dict[str, Any]:
+        """The overrides of a recipe."""
+        return dict((self.overrides or {}).get(recipe, {}))
+
+    def network(self, recipe: str, vectors: str, dim: int) -> dict[str, Any]:
+        """What a network is told beside its recipe: its word vectors, and what the user says."""
+        tiny = TINY if self.size == "tiny" else {}
+        given = {"training.objective": "single", "data.vectors": vectors, "model.embedding": dim}
+        return tiny | given | self.of(recipe)
+
+    def supervised(self, name: str, vectors: str, dim: int) -> Experiment:
+        """A system of Table 2: posts with one hashtag."""
+        return resolve(f"zsl/{name}", self.size, self.network(name, vectors, dim))
+
+    def zero_shot(self, recipe: str, encoder: str | None, vectors: str, dim: int) -> Experiment:
+        """A method of Table 3; hashtags without a vector are ranked last."""
+        given: dict[str, Any] = {"model.vectors": vectors, "model.missing": "last"}
+        if encoder == "":
+            encoder = self.encoder
+            inner = self.network(encoder.rpartition("/")[2], vectors, dim)
+            given |= {f"encoder.{key}": value for key, value in inner.items()}
+        elif self.size == "tiny":
+            given |= {key: TINY[key] for key in ("data.words", "data.length", "parallel.multiple")}
+        return resolve(recipe, self.size, given | self.of(recipe.rpartition("/")[2]), encoder or "")
+
+
+def check_overrides(work: Work) -> None:
+    """Refuse overrides of what is not run.
+
+    Raises:
+      JaxtagError: naming the nearest recipe.
+    """
+    known = [name.removeprefix("zsl/") for name in recipes() if name.startswith("zsl/")]
+    for name, fields in (work.overrides or {}).items():
+        if name not in known:
+            raise JaxtagError(f"no recipe {name!r} in the zsl paper to override fields of", nearest(name, known))
+        for key in fields:
+            if key.startswith("encoder."):
+                encoder = work.encoder.rpartition("/")[2]
+                raise JaxtagError(
+                    f"--{name}.{key} would give one method an encoder of its own, and all share one",
+                    f"--{encoder}.{key.removeprefix('encoder.')}",
+                )
+
+
+def work_of(
+    data: Path, out: Path, size: str = "paper", encoder: str = "", overrides: Mapping[str, Any] | None = None,
+    **changed: Any,
+) -> Work:  # fmt: skip
+    """The work of a command: `changed` are fields of the protocol, None where they are not given.
+
+    Args:
+      data, out, size, encoder: as `Work` has them; without an encoder, that of `ENCODERS`.
+      overrides: dotted, a recipe's name first: `rnn.model.width`.
+      changed: such as `seeds=3`.
+
+    Raises:
+      JaxtagError: there is no such size or recipe, or a number is not possible.
+    """
+    if size not in PROTOCOLS:
+        raise JaxtagError(f"no size {size!r}", nearest(size, PROTOCOLS))
+    encoder = encoder or ENCODERS[size]
+    if encoder not in recipes():
+        raise JaxtagError(f"no recipe {encoder!r} to start from", nearest(encoder, recipes()))
+    protocol = replace(PROTOCOLS[size], **{k: v for k, v in changed.items() if v is not None})
+    for name, least in (("top", 1), ("min_posts", 1), ("cap", 0), ("folds", 2), ("seeds", 1), ("dim", 1)):
+        if getattr(protocol, name) < least:
+            raise JaxtagError(f"{name} is {getattr(protocol, name)}; it must be {least} or more")
+    fields: dict[str, dict[str, Any]] = {}
+    for key, value in (overrides or {}).items():
+        recipe, _, field = key.partition(".")
+        fields.setdefault(recipe, {})[field] = value
+    return Work(data, out, size, protocol, encoder, fields)

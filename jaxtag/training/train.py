@@ -1,0 +1,73 @@
+"""Training any run: by gradient, or fitted to an encoder that is trained by gradient first."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxtag.data.unseen import check_apart
+from jaxtag.files import held
+from jaxtag.runs import Bound, begin, check_candidates, check_training, restore_best
+from jaxtag.training import loop
+from jaxtag.training.encoders import train_encoder, usable_vectors
+from jaxtag.training.fitting import check_fitting, fit
+from jaxtag.zero_shot import BRANCH, CONSTANTS, Fitted, Joint
+
+
+def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
+    """Train `bound` in the folder `run`, or what is left to do of it.
+
+    Args:
+      run: the run folder.
+      recipe: the recipe's name, kept in experiment.json.
+      bound: from `jaxtag.runs.bind`.
+
+    Returns:
+      A summary: `run`, `steps`, `best_step`, `seconds` and `parameters`; of a gradient system its best validation
+      metric by name too, of a fitted one what was `chosen`.
+
+    Raises:
+      JaxtagError: as `check`, or the folder is another run's or in use, or numbers are not finite.
+      Preempted: SIGTERM or SIGINT came; everything is saved.
+    """
+    check(bound)
+    if isinstance(bound.system, Fitted):
+        return fit(run, recipe, bound)
+    if isinstance(bound.system, Joint):
+        return _train_joint(run, recipe, bound, bound.system)
+    return loop.train(run, recipe, bound)
+
+
+def check(bound: Bound) -> None:
+    """Refuse to train what cannot be trained.
+
+    Raises:
+      JaxtagError: as `jaxtag.runs.check_training`, `check_candidates` and `jaxtag.training.fitting.check_fitting`.
+    """
+    if isinstance(bound.system, Fitted):
+        check_fitting(bound)
+        return
+    check_candidates(bound)
+    check_apart(bound.dataset, bound.split)
+    if isinstance(bound.system, Joint):
+        check_fitting(bound)
+    check_training(bound)
+
+
+def _train_joint(run: Path, recipe: str, bound: Bound, system: Joint) -> dict[str, Any]:
+    """DEM's encoder and branch together; in the mode `finetune` from the encoder's best state, trained first."""
+    run.mkdir(parents=True, exist_ok=True)
+    with held(run):
+        begin(run, recipe, bound)
+        if system.classifies:
+            train_encoder(run, bound)
+
+    def start(state: Any) -> Any:
+        sharding = bound.abstract["collections"][CONSTANTS]["hashtags"].sharding
+        constants = {"hashtags": jax.device_put(usable_vectors(bound), sharding)}
+        params = state["params"]
+        if system.classifies and bound.encoder:
+            params = {**restore_best(run / "encoder", bound.encoder)["params"], BRANCH: params[BRANCH]}
+        return {**state, "params": params, "collections": {**state["collections"], CONSTANTS: constants}}
+
+    return loop.train(run, recipe, bound, start)
