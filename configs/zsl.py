@@ -67,7 +67,7 @@ def transformer(size: str) -> Experiment:
     each other; ours is Adam with a linear warm-up over a tenth of the steps, constant afterwards.
     """
     tiny = {"embedding": 32, "layers": 2, "width": 64, "heads": 4, "inner": 128}
-    experiment = _sorted(_supervised("transformer", transformer_model.Settings(), tiny, size), 4)
+    experiment = _sorted(_supervised("transformer", transformer_model.Settings(), tiny, size), 8)
     rate = {"learning_rate": 1e-3} if size == "tiny" else {}
     return replace(experiment, training=replace(experiment.training, warmup=0.1, **rate))
 
