@@ -467,7 +467,11 @@ def test_a_run_of_another_split_or_dataset_is_refused(dataset: Path, tmp_path: P
             "axis 'hidden' of 3 does not divide over tensor = 2",
         ),
         ({"training__batch": 4096}, "training.batch is 4096"),
-        ({"training__accumulate": 8}, "training.batch / 8, by training.accumulate 8, is 4, which does not divide"),
+        (
+            {"training__accumulate": 8, "training__by_length": 0},
+            "training.batch / 8, by training.accumulate 8, is 4, which does not divide",
+        ),
+        ({"training__accumulate": 4}, "training.batch / 8, by training.accumulate 4 and training.by_length 2, is 4"),
         ({"training__objective": "single"}, "needs posts with exactly one hashtag"),
         ({"data__vectors": "glove"}, "has no word vectors 'glove'"),
         ({"data__placement": "resident", "data__resident_mib": 0}, "resident columns would take"),

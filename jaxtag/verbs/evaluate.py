@@ -48,6 +48,6 @@ def notes(found: dict[str, Any]) -> list[str]:
             f"; the encoder's words start {'from ' * (v['words'] != 'at random')}{v['words']}" if "words" in v else ""
         )
         name = v["name"] if v["name"] == v["setting"] else f"{v['name']}, {v['setting']}"
-        name += f", {v['kind']}" * ("kind" in v)
+        name += f", {v['kind']}" if "kind" in v else ""
         said.append(f"hashtags' vectors: {name}{words}; {found['candidates']['count']} candidates")
     return said
