@@ -190,7 +190,7 @@ def compare(bound: Bound, result: Result) -> dict[str, dict[str, float]]:
     if not np.isin(candidates, split.hashtags).any():
         return found
     size = round_up(len(gold), COMPARED)  # parts of nearly the same size have one program
-    grow = lambda x: np.pad(x, ((0, size - len(x)), (0, 0)), constant_values=-1)  # noqa: E731
+    grow = lambda x: np.concatenate([x, np.full((size - len(x), x.shape[1]), -1, x.dtype)])  # noqa: E731
     for name, ranked in baselines.rankings(bound.dataset, split, result.rows, candidates, k).items():
         sums = _compared(grow(ranked), grow(gold), np.arange(size) < len(gold), ks, len(candidates))
         found[name] = metrics.finish(jax.device_get(sums), ks)
