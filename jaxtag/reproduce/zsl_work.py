@@ -59,9 +59,11 @@ class Work:
         """A system of Table 2: posts with one hashtag."""
         return resolve(f"zsl/{name}", self.size, self.network(name, vectors, dim))
 
-    def zero_shot(self, recipe: str, encoder: str | None, vectors: str, dim: int) -> Experiment:
-        """A method of Table 3; hashtags without a vector are ranked last."""
-        given: dict[str, Any] = {"model.vectors": vectors, "model.missing": "last"}
+    def zero_shot(
+        self, recipe: str, encoder: str | None, vectors: str, dim: int, fields: Mapping[str, Any]
+    ) -> Experiment:
+        """A method of Table 3 with its own `fields`; hashtags without a vector are ranked last."""
+        given: dict[str, Any] = {"model.vectors": vectors, "model.missing": "last"} | dict(fields)
         if encoder == "":
             encoder = self.encoder
             inner = self.network(encoder.rpartition("/")[2], vectors, dim)
