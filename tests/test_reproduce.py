@@ -92,6 +92,8 @@ def make_vectors(split: Any, name: str, dim: int) -> None:
     np.save(folder / "table.npy", table)
     np.save(folder / "words.npy", table[: toy.WORDS])
     np.save(folder / "hashtags.npy", table[toy.WORDS + split.named])
+    np.save(folder / "output.npy", table[::-1])
+    np.save(folder / "hashtags_output.npy", table[::-1][toy.WORDS + split.named])
     info = {"format": 2, "split": split.fingerprint, "setting": "transductive", "dim": dim, "files": seal(folder)}
     write_json(folder / "vectors.json", info)
 
@@ -180,6 +182,14 @@ def test_every_table_is_there_with_the_papers_numbers(made: tuple[Any, dict[str,
         theirs = zsl_paper.TABLE_3[tuple(row["paper_sizes"])].get(row["method"], {}).get(row["kind"])
         assert row["paper"] == theirs and row["seen"] + row["unseen"] == toy.HASHTAGS
         assert (row["vectors"] is None) == (row["method"] == "chance")
+        rivals = set() if row["method"] == "chance" else {*zsl_tables.AGAINST} - {row["method"]}
+        assert row["ahead"].keys() == rivals
+        for other in rivals:
+            same = ("seen", "unseen", "kind", "vectors")
+            (than,) = (r for r in third if r["method"] == other and all(r[k] == row[k] for k in same))
+            apart = np.subtract(row["by_split"], than["by_split"])
+            want = {"mean": apart.mean(), "error": apart.std(ddof=1) / len(apart) ** 0.5 if len(apart) > 1 else 0.0}
+            assert row["ahead"][other] == pytest.approx(want)
         assert set(row["hits"]) == {f"hit@{k}" for k in (1, 2, 5) if k <= row["unseen"]}
     assert {(r["seen"], r["unseen"]) for r in third} == {(6, 6)}
 

@@ -69,7 +69,8 @@ class Work:
             inner = self.network(encoder.rpartition("/")[2], vectors, dim)
             given |= {f"encoder.{key}": value for key, value in inner.items()}
         elif self.size == "tiny":
-            given |= {key: TINY[key] for key in ("data.words", "data.length", "parallel.multiple")}
+            given |= {key: TINY[key] for key in ("data.length", "parallel.multiple")}
+            given |= {"data.words": TINY["data.words"]} if "model.words" not in fields else {}
         return resolve(recipe, self.size, given | self.of(recipe.rpartition("/")[2]), encoder or "")
 
 
