@@ -234,6 +234,14 @@ def test_pages_show_ours_beside_the_papers(made: tuple[Any, dict[str, Any]]) -> 
     assert all(len(row["recommended"]) <= 5 and row["post"] for row in rows)
 
 
+def test_one_kind_of_splits_alone(made: tuple[Any, dict[str, Any]]) -> None:
+    work, found = made
+    alone = zsl_tables.table_3(replace(work, protocol=replace(work.protocol, kinds=("few-shot",))))
+    assert alone["rows"] == [row for row in found["tables"]["3"]["rows"] if row["kind"] == "few-shot"]
+    headings = [b.text for b in zsl_page.table_3(alone) if isinstance(b, zsl_page.Heading)]
+    assert len(headings) == 2 and headings[1].startswith("Few-shot")
+
+
 def test_what_is_done_is_not_done_again(made: tuple[Any, dict[str, Any]], monkeypatch: Any) -> None:
     work, found = made
     before = {p: p.read_bytes() for p in work.out.iterdir() if p.is_file()}
@@ -285,6 +293,8 @@ def test_being_stopped_is_not_absence(made: tuple[Any, dict[str, Any]], tmp_path
         ({"encoder": "zsl/rnm"}, "no recipe 'zsl/rnm' to start from; did you mean 'zsl/rnn'"),
         ({"seeds": 0}, "seeds is 0; it must be 1 or more"),
         ({"folds": 1}, "folds is 1; it must be 2 or more"),
+        ({"kinds": ("few",)}, "no kind of splits 'few'"),
+        ({"settings": ("inductif",)}, "no setting of word vectors 'inductif'; did you mean 'inductive'"),
         (
             {"overrides": {"rnm.model.width": "4"}},
             "no recipe 'rnm' in the zsl paper to override fields of; did you mean 'rnn'",

@@ -107,7 +107,7 @@ def table_3(table: Mapping[str, Any]) -> list[Block]:
         ("few-shot", "Few-shot: 5 to 10 posts of each unseen hashtag train"),
     ):
         mine = [row for row in table["rows"] if row["kind"] == kind]
-        blocks += [Heading(title, 3), Table(_hit_rows(mine), _hit_columns())]
+        blocks += [Heading(title, 3), Table(_hit_rows(mine), _hit_columns())] if mine else []
     return blocks
 
 

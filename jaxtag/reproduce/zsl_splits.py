@@ -34,6 +34,7 @@ class Protocol:
       dim: numbers of a word vector; the comparison beside it has twice as many.
       epochs: of training them.
       settings: of the word vectors, the first in Table 2 too; the paper's are transductive.
+      kinds: of Table 3's splits, from `KINDS`.
       file: of pretrained word vectors, compared with our own; None leaves them out.
       compared: the supervised system that section 7.4 compares word vectors by.
       activations: the systems whose activation it searches.
@@ -47,6 +48,7 @@ class Protocol:
     dim: int = VECTORS
     epochs: int = 5
     settings: tuple[str, ...] = ("transductive", "inductive")
+    kinds: tuple[str, ...] = KINDS
     file: Path | None = None
     compared: str = "rnn"
     activations: tuple[str, ...] = ("rnn", "cnn")

@@ -82,13 +82,14 @@ def table_2(work: Work) -> dict[str, Any]:
 def table_3(work: Work) -> dict[str, Any]:
     """The zero-shot methods at every number of unseen hashtags, without and with a few posts of those."""
     sizes = _sizes(work)
-    made = splits.unseen(work.data, work.protocol, [ours for _, ours in sizes])
+    kinds = work.protocol.kinds
+    made = splits.unseen(work.data, work.protocol, [ours for _, ours in sizes], kinds)
     every = [split for _, some in made.values() for split in some]
     dim = work.protocol.dim
     vectors = {s: splits.vectors(work.dataset, every, s, dim, work.protocol) for s in work.protocol.settings}
     rows = []
     for paper, (seen, held) in sizes:
-        for kind in splits.KINDS:
+        for kind in kinds:
             row = {"seen": seen, "unseen": held, "kind": kind, "paper_sizes": paper}
             for setting in work.protocol.settings:
                 for method in METHODS:

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jaxtag.data.dataset import Dataset, open_dataset
+from jaxtag.data.dataset import SETTINGS, Dataset, open_dataset
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.experiment import Experiment
 from jaxtag.recipes import recipes, resolve
-from jaxtag.reproduce.zsl_splits import PROTOCOLS, Protocol
+from jaxtag.reproduce.zsl_splits import KINDS, PROTOCOLS, Protocol
 
 # Of every network at size tiny: few epochs, and sizes that do not differ between splits, which then share their steps.
 TINY = {
@@ -116,6 +116,11 @@ def work_of(
     for name, least in (("top", 1), ("min_posts", 1), ("cap", 0), ("folds", 2), ("seeds", 1), ("dim", 1)):
         if getattr(protocol, name) < least:
             raise JaxtagError(f"{name} is {getattr(protocol, name)}; it must be {least} or more")
+    vectors = ("setting of word vectors", protocol.settings, SETTINGS)
+    for what, given, known in (vectors, ("kind of splits", protocol.kinds, KINDS)):
+        for name in given:
+            if name not in known:
+                raise JaxtagError(f"no {what} {name!r}", nearest(name, known))
     fields: dict[str, dict[str, Any]] = {}
     for key, value in (overrides or {}).items():
         recipe, _, field = key.partition(".")

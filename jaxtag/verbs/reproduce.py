@@ -37,6 +37,8 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--dim", type=int, metavar="N", help="numbers of a word vector (150)")
     which = "transductive, inductive, or both with a comma, the first in Table 2 (transductive,inductive)"
     p.add_argument("--vectors", metavar="SETTING", help=which)
+    which = "of Table 3: zero-shot, few-shot, or both with a comma (both)"
+    p.add_argument("--kinds", metavar="KIND", help=which)
     p.add_argument("--pretrained", type=Path, metavar="FILE", help="word vectors to compare with: word2vec, GloVe, ...")
 
 
@@ -44,16 +46,12 @@ def run(args: argparse.Namespace) -> shared.Said:
     """Run what is left to run, and say where the page is."""
     if args.paper not in PAPERS:
         raise JaxtagError(f"no paper {args.paper!r} to reproduce", nearest(args.paper, PAPERS))
-    from jaxtag.data.dataset import SETTINGS
     from jaxtag.parallel.compiling import keep_compiled
     from jaxtag.reproduce import zsl, zsl_work
 
-    settings = tuple(args.vectors.split(",")) if args.vectors else None
-    for setting in settings or ():
-        if setting not in SETTINGS:
-            raise JaxtagError(f"--vectors {setting!r} is no setting of word vectors", nearest(setting, SETTINGS))
+    settings, kinds = (tuple(given.split(",")) if given else None for given in (args.vectors, args.kinds))
     changed = {name: getattr(args, name) for name in ("top", "min_posts", "cap", "folds", "seeds", "dim")}
-    changed |= {"settings": settings, "file": args.pretrained}
+    changed |= {"settings": settings, "kinds": kinds, "file": args.pretrained}
     data = Path(args.data.rpartition("=")[2])
     work = zsl_work.work_of(data, args.out, args.size, args.encoder, args.overrides, **changed)
     keep_compiled()
