@@ -132,6 +132,20 @@ def test_conse_of_the_most_probable_alone(data: Path, encoder: Path, tmp_path: P
     np.testing.assert_array_equal(recommended(run), ranked_by(scores, b.split.candidates))
 
 
+def test_conse_weighs_probabilities_by_how_few_posts_a_hashtag_has(data: Path, encoder: Path, tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", encoder, bound(data, "conse", **dict[str, Any]({"model.balance": 2.0})))
+    b, _, probabilities = read(run, open_dataset(data).split("zero").test)
+    dataset, (seen, unseen) = open_dataset(data), vectors_of_split(b)
+    given = [int(h) for row in b.split.train for h in dataset.column("hashtags")[row]]
+    counts = np.array([given.count(h) for h in b.split.hashtags])
+    assert len(set(counts)) > 1
+    weighed = probabilities.astype(np.float64) * (counts.mean() / counts) ** 2
+    state = restore_best(run, b)
+    query = b.system.query(state["params"], state["collections"], b.reading.gather(b.split.test))
+    table = b.system.table(state["params"], state["collections"], jnp.arange(len(seen), len(seen) + len(unseen)))
+    np.testing.assert_allclose(query @ table.T, of_unit(weighed @ seen) @ of_unit(unseen).T, atol=2e-6)
+
+
 @pytest.mark.parametrize(("neg_label", "standardise"), [(0, False), (-1, True)])
 def test_eszsl_is_the_closed_form(data: Path, encoder: Path, tmp_path: Path, neg_label: int, standardise: bool) -> None:
     settings = GIVEN | {"model.neg_label": neg_label, "model.standardise": str(standardise).lower()}

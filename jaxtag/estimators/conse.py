@@ -25,6 +25,8 @@ class Settings:
       hashtag_vectors: which of the word vectors' two trainings hashtags have: `in`, `out`, or `sum`, of both
         (`jaxtag.data.hashtags`).
       missing: what becomes of hashtags without a vector: `refuse`, or `last`: not learned from, and ranked last.
+      balance: b, by which hashtags of a few posts weigh more (`jaxtag.estimators.standard`): an encoder hardly ever
+        finds those probable.
       most: T; 0 is all hashtags that the encoder knows, as in the paper, -1 chooses it on pseudo-unseen hashtags.
       folds: in which the pseudo-unseen are held out; 0 is `n_s / n_u`, rounded, from 2 to 5.
       encoders: whose probabilities the choice goes by (`jaxtag.training.choice`): `shared`, the run's own encoder's;
@@ -34,6 +36,7 @@ class Settings:
     vectors: str = "inductive"
     hashtag_vectors: Literal["in", "out", "sum"] = "in"
     missing: Literal["refuse", "last"] = "refuse"
+    balance: float = 0.0
     most: int = 0
     folds: int = 0
     encoders: Literal["shared", "own"] = "shared"

@@ -62,6 +62,11 @@ def _query(ordinary: Query) -> Query:
     return query
 
 
+def _conse_query(settings: conse.Settings, fitted: Fitted, given: jax.Array) -> jax.Array:
+    weighed = given * fitted["balance"] if settings.balance else given
+    return conse.query(most_probable(weighed, fitted["most"]), fitted["vectors"])
+
+
 def _eszsl_table(settings: Any, fitted: Fitted, vectors: jax.Array) -> jax.Array:
     rows = scaled(settings, vectors)
     return standard.table(fitted, product(rows, fitted["weights"].T)) if settings.z_norm else eszsl.table(rows)
@@ -105,6 +110,7 @@ def _check_folds(settings: Any) -> None:
 
 def _check_conse(settings: conse.Settings) -> None:
     _check_folds(settings)
+    _check_balance(settings)
     check_least("most", settings.most, -1, "1 or more, 0 for all hashtags, or -1, which chooses")
 
 
@@ -119,6 +125,10 @@ def _check_eszsl(settings: eszsl.Settings) -> None:
 def _check_shared(settings: eszsl.Settings | dem.Settings) -> None:
     _check_folds(settings)
     check_least("identity", settings.identity, 0, "0 or more")
+    _check_balance(settings)
+
+
+def _check_balance(settings: conse.Settings | eszsl.Settings | dem.Settings) -> None:
     check_least("balance", settings.balance, 0, "0 or more: 0 weighs posts the same, 1 hashtags")
 
 
@@ -142,7 +152,7 @@ def _check_dem(settings: dem.Settings) -> None:
 METHODS: dict[str, Method] = {
     "conse": Method(
         "probabilities",
-        lambda settings, fitted, given: conse.query(most_probable(given, fitted["most"]), fitted["vectors"]),
+        _conse_query,
         lambda settings, fitted, vectors: conse.table(vectors),
         lambda p, s: {},
         _check_conse,

@@ -44,6 +44,7 @@ METHODS = {
     "conse": Method("zsl/conse", ""),
     "eszsl": Method("zsl/eszsl", ""),
     "dem": Method("zsl/dem", ""),
+    **{f"{name}, balanced": Method(f"zsl/{name}", "", {"model.balance": 1}) for name in ("conse", "eszsl", "dem")},
     "cosine, scaled": Method("zsl/cosine", None, SCALED),
     "eszsl, towards cosine": Method("zsl/eszsl", "vectors", TO_COSINE),
 }

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtag.data.batches import Source
+from jaxtag.data import columns
+from jaxtag.data.batches import Source, positions_in
 from jaxtag.estimators import choosing, conse, eszsl, standard
 from jaxtag.estimators.methods import METHODS, most_probable, scaled
 from jaxtag.estimators.moments import Moments
@@ -87,6 +88,13 @@ class Task:
             weighted = features.moments(rows, labels, what, centre, weights)
         return Sums(centre, moments, weighted)
 
+    def pairs(self, rows: np.ndarray) -> np.ndarray:
+        """How many of the posts `rows` have each hashtag that is trained on `[L]`."""
+        dataset, split = self.bound.dataset, self.bound.split
+        column = positions_in(dataset.column("hashtags"), split.hashtags, len(dataset.hashtags))
+        found = columns.gather(column, rows, int(column.lengths(rows).max(initial=1)), -1)
+        return np.bincount(found[found >= 0], minlength=len(split.hashtags))
+
     def tried(self, folds: Sequence[HeldOut], scores: np.ndarray, **values: Sequence[float]) -> dict[str, Any]:
         """What fitted.json says of a choice; `scores` are of shape `[folds, …values]`."""
         said: dict[str, Any] = {name: list(map(float, grid)) for name, grid in values.items()}
@@ -161,8 +169,9 @@ def learn_eszsl(task: Task) -> Learned:
 
 
 def learn_conse(task: Task) -> Learned:
-    """The vectors of the hashtags that the encoder knows, and T."""
-    most, tried, known = task.settings.most, {}, len(task.vectors)
+    """The vectors of the hashtags that the encoder knows, their weights where they are balanced, and T."""
+    most, tried, known, power = task.settings.most, {}, len(task.vectors), task.settings.balance
+    weights = standard.balance(task.pairs(task.bound.split.train), power)
     if most == -1:
         folds = folds_of(task.bound, task.usable)
         values = [t for t in MOST if t < min(len(f.kept) for f in folds)] + [known]
@@ -170,6 +179,8 @@ def learn_conse(task: Task) -> Learned:
         for fold in folds:
             read = task.features_of(fold).rows(fold.rank)
             read = jnp.asarray(read[:, fold.kept] if read.shape[1] > len(fold.kept) else read)
+            own = standard.balance(task.pairs(fold.fit), power) if task.settings.encoders == "own" else weights
+            read = read * own[fold.kept] if power else read
             table = conse.table(jnp.asarray(task.vectors[fold.held]))
             for i, t in enumerate(values):
                 query = conse.query(most_probable(read, t), jnp.asarray(task.vectors[fold.kept]))
@@ -177,7 +188,8 @@ def learn_conse(task: Task) -> Learned:
         tried = task.tried(folds, scores, most=values)
         most = values[_last_best(scores.mean(0))]  # of equal ones the greatest, the paper's
     most = min(most, known) if most else known
-    return {"vectors": task.vectors, "most": np.int32(most)}, {"most": most}, tried
+    kept = {"balance": weights.astype(np.float32)} if power else {}
+    return {"vectors": task.vectors, "most": np.int32(most)} | kept, {"most": most}, tried
 
 
 def learn_dem(task: Task) -> Learned:
