@@ -1,7 +1,7 @@
 """The stages of making a dataset folder, each whole or absent, so that a run that was stopped goes on.
 
-In order: preparing.json (what is being prepared; there until all is done), rejects.jsonl and, of simulated
-posts, images/, then records/; by records/ alone, columns/, text/, vocabulary/ and dataset.json; splits/default/.
+In order: preparing.json (what is being prepared; there until all is done), rejects.jsonl and, of posts with
+images, images/, then records/; by records/ alone, columns/, text/, vocabulary/ and dataset.json; splits/default/.
 """
 
 import json
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from jaxtag.data.columns import Ragged
+from jaxtag.data.images import DESCRIPTION, FOLDER
 from jaxtag.data.posts import COLUMNS
 from jaxtag.data.text import Cleaning
 from jaxtag.errors import JaxtagError
@@ -175,7 +176,8 @@ def _columns(out: Path) -> None:
         flat = flatten(bar.over(records.read(out / "records"), len))
     reading = settings["reading"]
     told = bool(reading.get("repost")) or reading.get("reposts") == "drop"
-    taken = take_steps(flat, settings["steps"], Funnel.from_json(plan["funnel"]), told)
+    pictured = bool(reading.get("images"))
+    taken = take_steps(flat, settings["steps"], Funnel.from_json(plan["funnel"]), told, pictured)
     cleaning = Cleaning.from_json(settings["cleaning"])
     packed = pack.pack(flat, taken.left, cleaning, settings["history"], plan["has"])
     del flat
@@ -184,7 +186,16 @@ def _columns(out: Path) -> None:
         with new_folder(out / name) as folder:
             fill(folder)
     sealed = {f"{part}/{name}": found for part in SEALED for name, found in seal(out / part).items()}
+    sealed = {name: found for name, found in sealed.items() if not _added(out, name)}
     write_json(out / "dataset.json", _describe(plan, packed, sealed))
+
+
+def _added(out: Path, name: str) -> bool:
+    """Whether a file of `images` was added to the dataset, with a seal of its own, or is of no consequence."""
+    folder, _, rest = name.removeprefix("images/").partition("/")
+    if not name.startswith("images/"):
+        return False
+    return folder == FOLDER or bool(rest) and (SIDE in folder or (out / "images" / folder / DESCRIPTION).is_file())
 
 
 def _describe(plan: dict[str, Any], packed: pack.Packed, sealed: dict[str, Any]) -> dict[str, Any]:

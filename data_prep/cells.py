@@ -24,14 +24,14 @@ def string(value: Any) -> str:
     return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def body(value: Any) -> str:
-    """The text of a post.
+def body(value: Any, optional: bool = False) -> str:
+    """The text of a post; '' where there is none and it is `optional`.
 
     Raises:
       ValueError: it is missing, far too long for a post, or no text.
     """
     text = string(value)
-    if not text.strip():
+    if not text.strip() and not optional:
         raise ValueError("the text is missing")
     if len(text) > LONGEST:
         raise ValueError(f"a text longer than {LONGEST} characters")

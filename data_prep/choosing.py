@@ -40,7 +40,7 @@ def rng_of(rule: Rule, what: int) -> np.random.Generator:
     return np.random.default_rng((rule.seed, what))
 
 
-def choose(hashtags: Ragged, length: np.ndarray, known: int, rule: Rule) -> Examples:
+def choose(hashtags: Ragged, length: np.ndarray, known: int, rule: Rule, image: np.ndarray | None = None) -> Examples:
     """The examples of a rule, and its hashtags.
 
     Args:
@@ -48,14 +48,13 @@ def choose(hashtags: Ragged, length: np.ndarray, known: int, rule: Rule) -> Exam
       length: how many words each post counts.
       known: size of the dataset's vocabulary of hashtags.
       rule: thresholds, one or all hashtags, and the cap.
+      image: the column of images, where the rule asks for one.
 
     Raises:
       JaxtagError: no post, or fewer than two hashtags are left.
     """
     counts = hashtags.lengths()
-    funnel = Funnel().add("posts of the dataset", len(counts)).add(funnels.WITH_HASHTAG, int((counts > 0).sum()))
-    long = length >= rule.min_words
-    funnel = funnel.add(funnels.long_enough(rule.min_words), int((long & (counts > 0)).sum())).check()
+    long, funnel = _fitting(counts, length, rule, image)
     row = np.repeat(np.arange(len(counts)), counts)
     used = np.bincount(hashtags.values[long[row]], minlength=known)
     kept = by_use(used)
@@ -71,6 +70,9 @@ def choose(hashtags: Ragged, length: np.ndarray, known: int, rule: Rule) -> Exam
     if rule.per_post == "one":
         example &= many == 1
         funnel = funnel.add("exactly one such hashtag", int(example.sum())).check()
+    if rule.max_hashtags:
+        example &= many <= rule.max_hashtags
+        funnel = funnel.add(f"at most {rule.max_hashtags} such hashtags", int(example.sum())).check()
     if rule.cap:
         rows = np.flatnonzero(example)
         example[rows] = _capped(*uses(hashtags, rows, kept, known), len(rows), rule)
@@ -83,6 +85,20 @@ def choose(hashtags: Ragged, length: np.ndarray, known: int, rule: Rule) -> Exam
         )
     rows = np.flatnonzero(example)
     return Examples(rows, kept, *uses(hashtags, rows, kept, known), funnel)
+
+
+def _fitting(counts: np.ndarray, length: np.ndarray, rule: Rule, image: np.ndarray | None) -> tuple[np.ndarray, Funnel]:
+    """Which posts are long enough and show what they must, bool `[n]`, and how many of them have a hashtag."""
+    tagged = counts > 0
+    funnel = Funnel().add("posts of the dataset", len(counts)).add(funnels.WITH_HASHTAG, int(tagged.sum())).check()
+    fitting = length >= rule.min_words
+    if rule.min_words:
+        funnel = funnel.add(funnels.long_enough(rule.min_words), int((fitting & tagged).sum())).check()
+    if rule.with_image:
+        assert image is not None
+        fitting &= image >= 0
+        funnel = funnel.add(funnels.WITH_IMAGE, int((fitting & tagged).sum())).check()
+    return fitting, funnel
 
 
 def uses(hashtags: Ragged, rows: np.ndarray, kept: np.ndarray, known: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,9 +13,35 @@ from typing import Any, NoReturn
 from jaxtag.errors import JaxtagError, nearest
 
 from .room import room
-from .verbs import pack, posts, simulate, split, topics, twitter, vectors, wordpieces
+from .verbs import (
+    harrison,
+    images,
+    instagram,
+    nus_wide,
+    pack,
+    posts,
+    simulate,
+    split,
+    topics,
+    twitter,
+    vectors,
+    wordpieces,
+)
 
-VERBS = (posts, twitter, simulate, pack, split, vectors, topics, wordpieces)  # in the order of --help
+VERBS = (
+    posts,
+    twitter,
+    instagram,
+    harrison,
+    nus_wide,
+    simulate,
+    pack,
+    split,
+    vectors,
+    topics,
+    wordpieces,
+    images,
+)  # in the order of --help
 
 
 class _Parser(argparse.ArgumentParser):

@@ -17,6 +17,7 @@ ORIGINAL = "not reposts"
 DISTINCT = "duplicates removed"
 DISSIMILAR = "near-duplicates removed"
 WITH_HASHTAG = "with a hashtag"
+WITH_IMAGE = "with an image"
 
 # What empties a step, by how its name starts.
 _MENDS = {
@@ -27,7 +28,9 @@ _MENDS = {
     "in ": "check --language and --language-is, or keep all languages with --language-is any",
     "by authors of": "lower --min-author-posts",
     WITH_HASHTAG: "check --text, or name the column of hashtags with --hashtags",
+    WITH_IMAGE: "name the images with --image and --images, or do without them with --no-with-image",
     "at least": "lower --min-words",
+    "at most": "raise --max-hashtags",
     "with a hashtag of": "lower --min-hashtag-posts",
     "exactly one": "keep posts with several hashtags with --per-post all, or lower --min-hashtag-posts",
 }

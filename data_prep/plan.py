@@ -35,6 +35,11 @@ class Plan:
                 f"authors of fewer than {self.preset.min_author_posts} posts are to go, but no column tells the author",
                 "name it with --author, or keep all with --min-author-posts 0",
             )
+        if self.preset.split.with_image and "image" not in self.has:
+            raise JaxtagError(
+                "only posts with an image are to be examples, and the source names none",
+                "name the column with --image, or take all with --no-with-image",
+            )
 
     def settings(self) -> dict[str, Any]:
         """What the columns depend on beside the source."""

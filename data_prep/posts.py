@@ -12,6 +12,7 @@ from jaxtag.errors import JaxtagError
 from . import tables, times
 from .archives import MOST_EXPANDED
 from .cells import body, broken_off, exact, string
+from .gallery import Gallery
 from .source import MOST_ROWS, Chunk, Post
 from .tables import Bad
 
@@ -25,6 +26,7 @@ class Mapping:
 
     Attributes:
       text, author, time, language, hashtags, id: names of columns.
+      image: name of the column of the post's image or images: paths below a folder, or names of files.
       repost: name of the column that marks reposts.
       repost_value: the mark; '' takes anything but an empty, zero or false value for one.
       encoding: of text files.
@@ -37,6 +39,7 @@ class Mapping:
     language: str = ""
     hashtags: str = ""
     id: str = ""
+    image: str = ""
     repost: str = ""
     repost_value: str = ""
     encoding: str = "utf-8"
@@ -44,11 +47,16 @@ class Mapping:
 
     def to_json(self) -> dict[str, Any]:
         """The mapping as JSON values."""
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value or key != "image"}
 
 
-def read(paths: Sequence[Path], mapping: Mapping) -> Generator[Chunk, None, None]:
+def read(paths: Sequence[Path], mapping: Mapping, gallery: Gallery | None = None) -> Generator[Chunk, None, None]:
     """The posts of the tables at `paths`, in order, chunk by chunk.
+
+    Args:
+      paths: of the tables.
+      mapping: which column holds what.
+      gallery: of the images that `mapping.image` names.
 
     Raises:
       JaxtagError: a file cannot be read, lacks a column, or there are too many rows.
@@ -58,7 +66,7 @@ def read(paths: Sequence[Path], mapping: Mapping) -> Generator[Chunk, None, None
     total, behind, ordinal = max(1, sum(sizes)), 0, 0
     for path, size in zip(paths, sizes):
         for table in tables.read(path, list(named.values()), mapping.encoding, mapping.max_expanded):
-            chunk = _chunk(path.name, table, list(named), mapping, ordinal)
+            chunk = _chunk(path.name, table, list(named), mapping, ordinal, gallery)
             chunk.done = (behind + table.done * size) / total
             ordinal += len(table)
             if ordinal > MOST_ROWS:
@@ -67,27 +75,32 @@ def read(paths: Sequence[Path], mapping: Mapping) -> Generator[Chunk, None, None
         behind += size
 
 
-_KEYS = ("text", "author", "time", "language", "hashtags", "id", "repost")
+_KEYS = ("text", "author", "time", "language", "hashtags", "id", "image", "repost")
 
 
-def _chunk(name: str, table: tables.Chunk, keys: list[str], mapping: Mapping, ordinal: int) -> Chunk:
-    chunk = Chunk(bad=list(table.bad), read=len(table))
+def _chunk(
+    name: str, table: tables.Chunk, keys: list[str], mapping: Mapping, ordinal: int, gallery: Gallery | None
+) -> Chunk:
+    chunk, named, lines = Chunk(bad=list(table.bad), read=len(table)), [], []
     for bad in table.bad:
         broken_off(bad, chunk.notes)
     places = iter(_ordinals(table, ordinal))
     for place, values in table.rows:
         row, number = dict(zip(keys, values)), next(places)
         try:
-            text = body(row["text"])
+            text = body(row.get("text"), gallery is not None)
             time = times.seconds(row["time"]) if mapping.time else 0
             repost = "repost" in row and _marked(row["repost"], mapping.repost_value)
             language = string(row.get("language")).strip()
             hashtags = _hashtags(row["hashtags"]) if "hashtags" in row else None
             author = exact(row.get("author"))
+            images = _images(row.get("image"))
             chunk.posts.append(Post(number, exact(row.get("id")), author, time, language, text, hashtags, -1, repost))
+            named.append(images)
+            lines.append((name, place))
         except (ValueError, OverflowError, OSError) as error:
-            chunk.bad.append(Bad(name, place, str(error), str(row["text"] or "")))
-    return chunk
+            chunk.bad.append(Bad(name, place, str(error), str(row.get("text") or "")))
+    return chunk if gallery is None else gallery.fill(chunk, named, lines)
 
 
 def _ordinals(table: tables.Chunk, first: int) -> list[int]:
@@ -104,6 +117,15 @@ def _marked(value: Any, mark: str) -> bool:
     if isinstance(value, dict | list):
         return bool(value)
     return string(value).strip().lower() not in _FALSE
+
+
+def _images(value: Any) -> list[str]:
+    """The images of a post: a name, or a list of names, as JSON too."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    names = value if isinstance(value, list) else [value]
+    return [name for name in (string(one).strip() for one in names) if name]
 
 
 def _hashtags(value: Any) -> tuple[str, ...]:

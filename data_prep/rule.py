@@ -19,6 +19,8 @@ class Rule:
       min_hashtag_posts: examples that a hashtag must have to be kept.
       top: keep only so many of the most used hashtags; 0 keeps all.
       per_post: 'all' keeps posts with any kept hashtags, 'one' only posts with exactly one of them.
+      max_hashtags: only posts with so many kept hashtags or fewer; 0 is any number.
+      with_image: only posts with an image.
       cap: at most so many examples of a hashtag, drawn at random; 0 is no cap.
       min_word_count: how often a word must occur in training posts to be known.
       division: 'random'; 'time', the earliest posts train and the latest test; 'author', no author in two parts.
@@ -38,6 +40,8 @@ class Rule:
     min_hashtag_posts: int = 20
     top: int = 0
     per_post: Literal["all", "one"] = "all"
+    max_hashtags: int = 0
+    with_image: bool = False
     cap: int = 0
     min_word_count: int = 2
     division: Division = "random"
@@ -76,7 +80,9 @@ class Rule:
 
     def to_json(self) -> dict[str, Any]:
         """The rule as split.json has it."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        # What came later is said only where it is asked: the splits that were made before it stay what they are.
+        said = {key: value for key, value in asdict(self).items() if value or key not in _LATER}
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in said.items()}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "Rule":
@@ -91,6 +97,8 @@ class Rule:
         said += [f"hashtags of {self.min_hashtag_posts} posts or more"] if self.min_hashtag_posts > 1 else []
         said += [f"the {self.top} most used hashtags"] if self.top else []
         said += ["posts with exactly one hashtag"] if self.per_post == "one" else []
+        said += [f"posts of {self.max_hashtags} hashtags or fewer"] if self.max_hashtags else []
+        said += ["posts with an image"] if self.with_image else []
         said += [f"at most {self.cap} posts a hashtag"] if self.cap else []
         low, high = self.shots
         said += [f"{low}-{high} training posts of each unseen hashtag"] if high else []
@@ -99,7 +107,8 @@ class Rule:
 
 
 _LEAST = {"min_words": 0, "min_hashtag_posts": 1, "top": 0, "cap": 0, "min_word_count": 1, "seed": 0, "folds": 0,
-          "fold": 0, "unseen": 0, "unseen_after": 0}  # fmt: skip
+          "fold": 0, "unseen": 0, "unseen_after": 0, "max_hashtags": 0}  # fmt: skip
+_LATER = ("max_hashtags", "with_image")
 
 
 _UNSEEN = ("unseen", "unseen_hashtags", "unseen_after")
@@ -150,5 +159,8 @@ def _division(rule: Rule) -> str:
 
 
 # Options of every verb that makes a split, and those of `jaxtag-prep split` alone (`fold` is nobody's option).
-RULE_FIELDS = ("min_words", "min_hashtag_posts", "top", "per_post", "cap", "min_word_count", "fractions", "seed")
+RULE_FIELDS = (
+    "min_words", "min_hashtag_posts", "top", "per_post", "max_hashtags", "with_image", "cap", "min_word_count",
+    "fractions", "seed",
+)  # fmt: skip
 SPLIT_FIELDS = tuple(field.name for field in fields(Rule) if field.name not in (*RULE_FIELDS, "fold"))

@@ -22,7 +22,7 @@ from .presets import PRESETS
 from .rule import Rule
 from .unseen import Divided
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of splits, and of other folders that users name
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Work:
     def examples(self) -> Examples:
         """The rule's examples."""
         length = np.array(columns.load(self.dataset.path / "text" / "length.npy"))
-        return choose(self.dataset.column("hashtags"), length, len(self.dataset.hashtags), self.rule)
+        image = np.asarray(self.dataset.column("image")) if self.rule.with_image else None
+        return choose(self.dataset.column("hashtags"), length, len(self.dataset.hashtags), self.rule, image)
 
     @cached_property
     def groups(self) -> list[np.ndarray]:
@@ -70,7 +71,7 @@ def make_folds(data: Path, name: str, rule: Rule) -> list[dict[str, Any]]:
 
 
 def _make(work: Work, name: str, rule: Rule) -> dict[str, Any]:
-    if not _NAME.fullmatch(name) or name.endswith((".partial", ".old")):
+    if not NAME.fullmatch(name) or name.endswith((".partial", ".old")):
         raise JaxtagError(f"{name!r} is no name for a split", "use letters, digits, '.', '_' and '-'")
     dataset = work.dataset
     path = dataset.path / "splits" / name

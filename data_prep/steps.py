@@ -45,7 +45,7 @@ class State:
         self.funnel = self.funnel.add(step, int((self.left & self.example).sum()), self.narrowed)
 
 
-def take_steps(flat: Flat, steps: Mapping[str, Any], funnel: Funnel, reposts: bool) -> State:
+def take_steps(flat: Flat, steps: Mapping[str, Any], funnel: Funnel, reposts: bool, pictured: bool = False) -> State:
     """The posts that `steps` leave.
 
     Args:
@@ -53,6 +53,7 @@ def take_steps(flat: Flat, steps: Mapping[str, Any], funnel: Funnel, reposts: bo
       steps: what each step asks, in order, as `Preset.step_settings` says; a step that asks nothing is not taken.
       funnel: what came before.
       reposts: whether the source tells reposts, so that their step is told even when there was none.
+      pictured: whether a row of images is a distinct image: posts that show different ones are no duplicates.
 
     Raises:
       NothingLeft: a step has left no post.
@@ -79,10 +80,11 @@ def take_steps(flat: Flat, steps: Mapping[str, Any], funnel: Funnel, reposts: bo
         elif step == "words":
             _narrow(state, flat.plain["length"] >= asked, funnels.long_enough(asked))
         elif step == "duplicates":
-            state.left &= _is_leader(leaders(flat.plain["key"], state.rank, state.left))
+            key = shown(flat.plain["key"], flat.plain["image"]) if pictured else flat.plain["key"]
+            state.left &= _is_leader(leaders(key, state.rank, state.left))
             state.count(funnels.DISTINCT)
         else:
-            _near(state, asked)
+            _near(state, asked, pictured)
     state.funnel.check()
     return state
 
@@ -105,6 +107,18 @@ def leaders(key: np.ndarray, rank: np.ndarray, left: np.ndarray) -> np.ndarray:
     found = np.arange(len(key))
     found[order] = order[np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))]
     return found
+
+
+def shown(key: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Keys of posts that are equal where both what was equal before and the images are; int64 `[n]`.
+
+    Args:
+      key: equal for posts that say the same, 0 for those that say nothing `[n]`.
+      image: rows of images, −1 none `[n]`; a post without one keeps its key.
+    """
+    mixed = (key.astype(np.uint64) ^ np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= (image + 1).astype(np.uint64) * np.uint64(0x94D049BB133111EB)  # odd factors: nothing is lost
+    return np.where(image < 0, key, mixed.view(np.int64))
 
 
 def _is_leader(leader: np.ndarray) -> np.ndarray:
@@ -141,11 +155,13 @@ def _narrow(state: State, passes: np.ndarray, step: str) -> None:
     state.count(step)
 
 
-def _near(state: State, threshold: float) -> None:
+def _near(state: State, threshold: float, pictured: bool) -> None:
     from . import near
 
     rows = np.flatnonzero(state.left)
     group = np.zeros(len(state.left), np.int64)
     group[rows] = 1 + near.copies(take(state.flat.words, rows), threshold)
+    if pictured:
+        group[rows] = shown(group[rows], state.flat.plain["image"][rows])
     state.left &= _is_leader(leaders(group, state.rank, state.left))
     state.count(funnels.DISSIMILAR)

@@ -5,6 +5,8 @@ from jaxtag.experiment import Experiment, Training, fields_of
 
 POSITIVE = (
     "data.length",
+    "data.history",
+    "data.history_length",
     "training.batch",
     "training.accumulate",
     "training.plateau_factor",

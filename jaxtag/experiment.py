@@ -21,14 +21,19 @@ class Data:
 
     Attributes:
       length: words of a post read at most; a split whose posts are all shorter is read at their length.
+      history: of systems that read it, how many of the author's latest strictly earlier posts.
+      history_length: words read of each of them at most.
       words: most used words that have a row of the word table; 0 takes all of the split's.
-      vectors: name of the split's word vectors that the word table starts from; empty starts at random.
+      vectors: name of the split's word vectors that the word table, and a model's other tables of words, start from;
+        empty starts at random.
       placement: where the columns live while training: `resident` on the devices, `streamed` from the
         host, or `auto`: resident when they take at most `resident_mib`.
       resident_mib: what `auto` allows on each device, in MiB.
     """
 
     length: int = 40
+    history: int = 5
+    history_length: int = 52
     words: int = 0
     vectors: str = ""
     placement: Literal["auto", "resident", "streamed"] = "auto"

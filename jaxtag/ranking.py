@@ -21,8 +21,8 @@ BLOCK_SCORES = 1 << 24  # of a batch over a block: 64 MiB
 
 
 def candidate_table(system: System, params: Any, collections: Any, labels: jax.Array) -> jax.Array:
-    """The candidates' rows `[C, d]`, computed once for any number of `rank` calls."""
-    return system.table(params, collections, labels)
+    """The candidates' rows `[C, d]`, computed once for any number of `rank` calls; of `scores`, their `labels`."""
+    return labels if system.entry.output == "scores" else system.table(params, collections, labels)
 
 
 @partial(jax.named_call, name="rank")
@@ -33,18 +33,49 @@ def rank(system: System, params: Any, collections: Any, batch: dict[str, Any], t
       system: that ranks.
       params, collections: its variables.
       batch: posts.
-      table: from `candidate_table`, `[C, d]`.
+      table: from `candidate_table`, `[C, d]` or `[C]`.
       k: how many, at most C.
 
     Returns:
       Positions in the candidates `[B, k]` int32 and their scores `[B, k]` float32. Equal scores keep the
       candidates' order.
     """
+    if system.entry.output == "scores":
+        scores = system.scores(params, collections, batch)[:, table]
+        return _best(jnp.broadcast_to(jnp.arange(len(table), dtype=jnp.int32), scores.shape), scores, k)
     return top_k(system.query(params, collections, batch), table, k)
 
 
+def recommend(
+    system: System, params: Any, collections: Any, batch: dict[str, Any], table: jax.Array, k: int,
+    mesh: Mesh | None = None, count: int | None = None,
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
+    """As `rank`, with what the system `gives` beside each candidate: its score, or its probability among all of them.
+
+    Args:
+      system, params, collections, batch, k: as of `rank`.
+      table: from `candidate_table`, or from `spread` where there is a mesh.
+      mesh, count: as of `top_k`.
+    """
+    if system.entry.output == "scores":
+        positions, best = rank(system, params, collections, batch, table, k)
+        every = system.scores(params, collections, batch)[:, table]
+    else:
+        query = system.query(params, collections, batch)
+        positions, best = top_k(query, table, k, mesh=mesh, count=count)
+        every = query @ table[:count].T
+    if system.entry.gives == "score":
+        return positions, best
+    return positions, jnp.exp(best - jax.nn.logsumexp(every, axis=1, keepdims=True))
+
+
 def spread(table: jax.Array, mesh: Mesh) -> jax.Array:
-    """`table [C, d]` as float32, its rows split evenly over every device of `mesh`, zeros added to make them even."""
+    """`table [C, d]` as float32, its rows split evenly over every device of `mesh`, zeros added to make them even.
+
+    Labels `[C]`, of a system of the output `scores`, stay as they are.
+    """
+    if table.ndim == 1:
+        return table
     rows = -(-len(table) // mesh.size) * mesh.size
     padded = jnp.pad(jnp.asarray(table, jnp.float32), ((0, rows - len(table)), (0, 0)))
     return jax.device_put(padded, NamedSharding(mesh, PartitionSpec(AXES)))

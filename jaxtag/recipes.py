@@ -18,6 +18,7 @@ from jaxtag.experiment import Experiment, override
 from jaxtag.systems import find
 
 SIZES = ("paper", "tiny")
+OBJECTIVES = {"fit": "fitted", "sweeps": "sampled"}  # of systems without one of their own
 VECTORS = "vectors"  # the encoder that is none: mean word vectors
 
 
@@ -40,7 +41,7 @@ def resolve(
         raise JaxtagError(f"no size {size!r}", nearest(size, SIZES))
     experiment = find_recipe(recipe)(size)
     if encoder:
-        if not find(experiment.system).zero_shot:
+        if find(experiment.system).learned != "fit":
             raise JaxtagError(f"recipe {recipe} has no encoder", "leave --encoder out")
         experiment = replace(experiment, encoder=None if encoder == VECTORS else find_recipe(encoder)(size))
     return _checked(override(experiment, overrides or {}))
@@ -122,7 +123,7 @@ def recipe_rows() -> list[dict[str, str]]:
                 "paper": entry.paper,
                 "reads": ", ".join(entry.columns),
                 "output": entry.output,
-                "objective": "fitted" if entry.zero_shot else experiment.training.objective,
+                "objective": OBJECTIVES.get(entry.learned, experiment.training.objective),
             }
         )
     return rows

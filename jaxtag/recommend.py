@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -14,74 +14,77 @@ import numpy as np
 from jaxtag import ranking
 from jaxtag.data import candidates as lists
 from jaxtag.data.hashtags import open_table, vectors_of
-from jaxtag.data.posts import PAD
-from jaxtag.data.text import Cleaner, Cleaning
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.estimators.vectors import NAMED, without_vector
 from jaxtag.evaluation.evaluate import labels_of
+from jaxtag.explain import Explainer, check
 from jaxtag.progress import bar
+from jaxtag.requests import Reader, Request, parse
 from jaxtag.runs import Bound, open_run, restore_best
 from jaxtag.zero_shot import ZeroShot
 
 LINES = 256  # of a stream, ranked at a time
+STRANGER = "an author without posts in the dataset: ranked as a new author's, without history"
 PLACED = 1 << 16  # hashtags whose rows are computed at a time
 
 
 class Recommender:
     """Ranks hashtags for texts; made by `open_recommender`."""
 
-    def __init__(self, bound: Bound, state: Any, names: list[str], table: jax.Array, k: int):
-        """Rank the hashtags `names`, whose rows are `table`, with `state`, and return the `k` best."""
+    def __init__(self, bound: Bound, state: Any, names: list[str], table: jax.Array, k: int, explain: bool = False):
+        """Rank the hashtags `names`, whose rows are `table`, with `state`, return the `k` best, and perhaps explain."""
         system, count = bound.system, len(names)
         self._variables = (state["params"], state["collections"])
-        self._bound, self._names, self._k = bound, names, min(k, count)
-        self._cleaner = Cleaner(Cleaning.from_json(bound.dataset.info["settings"]["cleaning"]))
+        self._names, self._k, self.reader = names, min(k, count), Reader(bound)
+        self._explain = Explainer(system, state) if explain else None
         mesh = bound.mesh if bound.mesh.size > 1 else None
         self._table = ranking.spread(table, mesh) if mesh else table
-        self._score = "score" if system.entry.zero_shot else "probability"
+        self._score = system.entry.gives
 
         def rank(
             variables: tuple[Any, Any], table: jax.Array, batch: dict[str, jax.Array]
         ) -> tuple[jax.Array, jax.Array]:
-            query = system.query(*variables, batch)
-            positions, scores = ranking.top_k(query, table, self._k, mesh=mesh, count=count)
-            if system.entry.zero_shot:
-                return positions, scores
-            return positions, jnp.exp(scores - jax.nn.logsumexp(query @ table[:count].T, axis=1, keepdims=True))
+            return ranking.recommend(system, *variables, batch, table, self._k, mesh, count)
 
         self._rank = jax.jit(rank)
 
-    def __call__(self, texts: list[str]) -> list[list[dict[str, Any]]]:
+    def __call__(self, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
         """For each text its hashtags, best first: `{"hashtag", "probability"}`, among the candidates.
 
-        Of a zero-shot system `{"hashtag", "score"}`: what it ranks by, greater is better, comparable within a post. A
-        text without a known word is ranked all the same, by what the model expects of an empty post.
+        Of a system that gives scores `{"hashtag", "score"}`: what it ranks by, greater is better, comparable within a
+        post. A text without a known word is ranked all the same, by what the model expects of an empty post.
         """
-        positions, scores = jax.device_get(self._rank(self._variables, self._table, {"tokens": self.tokens(texts)}))
-        return [
-            [{"hashtag": self._names[p], self._score: round(float(q), 6)} for p, q in zip(*row)]
-            for row in zip(positions[: len(texts)], scores[: len(texts)])
+        return [found["hashtags"] for found in self.answer([Request(text) for text in texts])]
+
+    def answer(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
+        """For each request its `hashtags`, as of a call, and if that was asked its `explanation` (`jaxtag.explain`)."""
+        rows = 1 if len(requests) == 1 else -(-len(requests) // LINES) * LINES
+        batch, reads = self.reader(requests, rows)
+        positions, scores = jax.device_get(self._rank(self._variables, self._table, batch))
+        found = [
+            {"hashtags": [{"hashtag": self._names[p], self._score: round(float(q), 6)} for p, q in zip(*row)]}
+            for row in zip(positions[: len(requests)], scores[: len(requests)])
         ]
+        explained = self._explain(batch, reads) if self._explain else None
+        return [f | {"explanation": e} for f, e in zip(found, explained)] if explained else found
 
     @property
     def width(self) -> int:
         """Numbers of a candidate's row."""
         return self._table.shape[1]
 
-    def tokens(self, texts: list[str]) -> np.ndarray:
-        """Word ids `[n, T]` of the split, as a stored post with the same text has; n is 1 or a multiple of `LINES`."""
-        reading = self._bound.reading
-        length = reading.lengths["tokens"]
-        rows = 1 if len(texts) == 1 else -(-len(texts) // LINES) * LINES
-        tokens = np.full((rows, length), PAD, np.int32)
-        for row, text in zip(tokens, texts):
-            ids = self._bound.dataset.words.encode(self._cleaner(text).words)[:length]
-            row[: len(ids)] = ids
-        return reading.word_ids[tokens]
+    def tokens(self, texts: Sequence[str]) -> np.ndarray:
+        """Word ids `[len(texts), T]` of the split, as a stored post with the same text has."""
+        return self.reader([Request(text) for text in texts], len(texts))[0]["tokens"]
 
 
 def open_recommender(
-    run: Path, k: int = 5, candidates: str | None = None, candidates_file: Path | None = None, data: Path | None = None
+    run: Path,
+    k: int = 5,
+    candidates: str | None = None,
+    candidates_file: Path | None = None,
+    data: Path | None = None,
+    explain: bool = False,
 ) -> Recommender:
     """A recommender from the best checkpoint of `run`.
 
@@ -92,23 +95,28 @@ def open_recommender(
         most, as `jaxtag.data.candidates.by_use` reads it. A zero-shot system may be given any hashtags.
       candidates_file: named hashtags, one a line.
       data: where the dataset lies now, if not where it was trained.
+      explain: whether to say what the system's attention counted.
 
     Raises:
-      JaxtagError: no such run; k below 1; an empty list of candidates, or one that the system cannot rank.
+      JaxtagError: no such run; k below 1; an empty list of candidates, or one that the system cannot rank; a system
+        without attention is to explain.
     """
     if k < 1:
         raise JaxtagError(f"-k is {k}; it must be 1 or more")
     bound, _ = open_run(run, data)
+    if explain:
+        check(bound.system.entry)
     system, names = bound.system, _candidates(bound, candidates, candidates_file)
     if isinstance(system, ZeroShot):
         names, vectors = _with_vector(bound, names)
         state = restore_best(run, bound)
         place = jax.jit(system.place)
         parts = [place(state["params"], vectors[i : i + PLACED]) for i in range(0, len(vectors), PLACED)]
-        return Recommender(bound, state, names, jnp.concatenate(parts), k)
+        return Recommender(bound, state, names, jnp.concatenate(parts), k, explain)
     labels = jnp.asarray(labels_of(bound, _ids(bound, names)))
     state = restore_best(run, bound)
-    return Recommender(bound, state, names, system.table(state["params"], state["collections"], labels), k)
+    table = ranking.candidate_table(system, state["params"], state["collections"], labels)
+    return Recommender(bound, state, names, table, k, explain)
 
 
 def _candidates(bound: Bound, listed: str | None, file: Path | None) -> list[str]:
@@ -157,30 +165,32 @@ def _with_vector(bound: Bound, names: list[str]) -> tuple[list[str], np.ndarray]
 
 
 def recommend_lines(recommender: Recommender, lines: IO[bytes], out: IO[str]) -> None:
-    """Read JSON lines with a `text`, write each with its `hashtags`; a bad line gets an `error` in its place."""
-    bad, number = 0, 0
+    """Read JSON lines with a `text`, write each with its `hashtags`; a bad line gets an `error` in its place.
+
+    Of a system that reads history, a line may have the `author` and a `history`, as `jaxtag.requests` has them. How
+    many lines could not be read, and how many authors the dataset does not have, is said on standard error.
+    """
+    bad, strangers, number = 0, 0, 0
     numbered = enumerate(lines, 1)
     while block := list(islice(numbered, LINES)):
-        parsed = [_parse(number, line) for number, line in block]
-        texts = [p["text"] for p in parsed if "error" not in p]
-        found: Iterator[Any] = iter(recommender(texts) if texts else [])
-        for record in parsed:
-            bad += "error" in record
-            line = record if "error" in record else {**record, "hashtags": next(found)}
+        parsed = [parse(number, line) for number, line in block]
+        asked = [request for _, request in parsed if request]
+        strangers += sum(is_stranger(recommender, request) for request in asked)
+        found: Iterator[Any] = iter(recommender.answer(asked) if asked else [])
+        for record, request in parsed:
+            bad += request is None
+            line = {**record, **next(found)} if request else record
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
         out.flush()
         number = block[-1][0]
     if bad:
         print(f"jaxtag: {bad} of {number} lines could not be read; each has an error in its place", file=sys.stderr)
+    if strangers:
+        print(f"jaxtag: {strangers} of {number} lines have {STRANGER}", file=sys.stderr)
 
 
-def _parse(number: int, line: bytes) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        return {"error": f"line {number} is not JSON: {error}"}
-    if isinstance(record, str):
-        record = {"text": record}
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        return {"error": f'line {number} is not {{"text": "..."}}'}
-    return record
+def is_stranger(recommender: Recommender, request: Request) -> bool:
+    """Whether the request counts on a history of an author whom the dataset does not have."""
+    reader = recommender.reader
+    asks = reader.reads_history and bool(request.author) and request.history is None
+    return asks and not reader.knows(request.author)

@@ -4,11 +4,12 @@ RUN/experiment.json         recipe, resolved settings, versions, the dataset's a
 RUN/metrics.jsonl           one object per logged step
 RUN/tensorboard/            the same for TensorBoard, where training.tensorboard asks for it
 RUN/checkpoints/            the two newest and the best
-RUN/encoder/                of a zero-shot run: the run of its encoder
+RUN/encoder/                of a run with an encoder: the encoder's
 RUN/fitted/                 of a fitted run, in place of metrics and checkpoints: what was learned
 RUN/choosing/               of a fitted run: those of the encoders that its settings were chosen with, if its own
 RUN/evaluation-<part>.json  metrics, ours and the built-in baselines'
 RUN/predictions-<part>.npz  what was recommended to every post of the part
+RUN/explained-<part>.json   of a system with attention: which words and earlier posts counted, of a few posts of it
 """
 
 import importlib.metadata
@@ -29,13 +30,14 @@ from jaxtag.data.posts import round_up
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.files import read_json, write_json
+from jaxtag.fitted import FittedSystem, Sampled, reads_vectors
 from jaxtag.parallel.mesh import check_batch, make_mesh
 from jaxtag.systems import Sizes, System, build, find
 from jaxtag.training.checkpoints import Checkpoints
-from jaxtag.training.logs import check_tensorboard
+from jaxtag.training.corpus import chain_state
 from jaxtag.training.optimizers import Optimizer, optimizer
 from jaxtag.training.state import State, abstract_state
-from jaxtag.zero_shot import Fitted, reads_all_words
+from jaxtag.zero_shot import reads_all_words
 
 # A run may go on under other values of these: they change no number of it, or only where it ends.
 FREE = (
@@ -93,25 +95,37 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
     names = find(network.system).columns
     reading = batches.reading(dataset, split, network, names, split.named if entry.zero_shot else split.hashtags)
     words = batches.word_rows(split, network)
-    if entry.zero_shot and reads_all_words(experiment):
+    if reads_all_words(experiment):
         reading = replace(reading, word_ids=np.arange(len(dataset.words), dtype=np.int32))
         words = round_up(len(dataset.words), network.parallel.multiple)
     sizes = Sizes(
         words,
         round_up(len(split.hashtags), network.parallel.multiple),
         {name: reading.lengths[name] for name in names},
-        *(split.hashtag_vectors(experiment.model.vectors).shape if entry.zero_shot else ()),
+        **_vectors(experiment, split),
+        posts=reading.posts,
+        packed=reading.packed,
     )
     system, rule, encoder = build(experiment, sizes), optimizer(experiment.training), None
     if experiment.encoder:
         same = {axis: getattr(experiment.parallel, axis) for axis in MESH}
         inner = replace(experiment.encoder, parallel=replace(experiment.encoder.parallel, **same))
         encoder = bind(inner, dataset, split, devices)
-    if isinstance(system, Fitted):
+    if isinstance(system, FittedSystem):
         abstract = {"params": system.shapes() | (encoder.abstract["params"] if encoder else {})}
+    elif isinstance(system, Sampled):
+        abstract = chain_state(system, experiment, reading, split.train, mesh)
     else:
         abstract = abstract_state(system, rule, mesh)
     return Bound(experiment, dataset, split, mesh, reading, system, rule, abstract, encoder)
+
+
+def _vectors(experiment: Experiment, split: Split) -> dict[str, int]:
+    """What the split's word vectors decide of a system's sizes."""
+    entry = find(experiment.system)
+    if entry.zero_shot:
+        return dict(zip(("named", "vectors"), split.hashtag_vectors(experiment.model.vectors).shape))
+    return {"vectors": split.vectors(experiment.model.vectors).shape[1]} if reads_vectors(experiment, entry) else {}
 
 
 def open_posts(bound: Bound, say: Callable[[str], None] = lambda _: None) -> batches.Source:
@@ -122,64 +136,6 @@ def open_posts(bound: Bound, say: Callable[[str], None] = lambda _: None) -> bat
     """
     experiment = replace(bound.experiment, data=bound.experiment.network.data)
     return batches.open_source(bound.reading, bound.mesh, bound.split, experiment, say)
-
-
-def check_training(bound: Bound) -> None:
-    """Refuse to train what cannot be trained.
-
-    Raises:
-      JaxtagError: the batch or a part of it does not divide over the mesh or is larger than the training part,
-        the validation part is empty, the split or accumulation does not fit the objective, or tensorboardX is
-        asked for and absent.
-    """
-    training, split = bound.experiment.training, bound.split
-    split.part("validation")  # what early stopping and the best checkpoint go by
-    check_batch("training.batch", training.batch, bound.mesh)
-    if training.batch > len(split.train):
-        raise JaxtagError(
-            f"training.batch is {training.batch}, {split.path} has {len(split.train)} training posts",
-            "make the batch smaller",
-        )
-    _check_parts(bound)
-    if training.tensorboard:
-        check_tensorboard()
-    if training.objective == "single" and split.info["hashtags_per_post"] != "one":
-        raise JaxtagError(
-            f"training.objective single needs posts with exactly one hashtag, {split.path} keeps all",
-            f"jaxtag-prep split --data {bound.dataset.path} --name single --per-post one, "
-            "or --training.objective pairs",
-        )
-
-
-def check_candidates(bound: Bound) -> None:
-    """Refuse a split whose candidates the system could not rank once trained.
-
-    Raises:
-      JaxtagError: some are unseen, and the system ranks only what it trains on.
-    """
-    split, entry = bound.split, bound.system.entry
-    unseen = len(np.setdiff1d(split.candidates, split.hashtags))
-    if unseen and not entry.zero_shot:
-        raise JaxtagError(
-            f"{entry.name} ranks only hashtags that it trains on, and {unseen} of the {len(split.candidates)} "
-            f"candidates of {split.path} are unseen",
-            "train on a split whose candidates are all seen, or a zero-shot system such as zsl/eszsl",
-        )
-
-
-def _check_parts(bound: Bound) -> None:
-    training = bound.experiment.training
-    made = {"accumulate": training.accumulate, "by_length": training.by_length or 1}
-    if (parts := made["accumulate"] * made["by_length"]) == 1:
-        return
-    by = " and ".join(f"training.{name} {n}" for name, n in made.items() if n > 1)
-    check_batch(f"training.batch / {parts}, by {by},", training.batch // parts, bound.mesh)
-    if bound.system.objective.couples:
-        raise JaxtagError(
-            f"{by} would divide a batch, but training.objective {training.objective} compares its posts with each "
-            "other",
-            "--training.accumulate 1 --training.by_length 0",
-        )
 
 
 def parameters(bound: Bound) -> int:
@@ -285,7 +241,7 @@ def restore_best(run: Path, bound: Bound) -> State:
     Raises:
       JaxtagError: it has none yet, or it is damaged.
     """
-    if isinstance(bound.system, Fitted):
+    if isinstance(bound.system, FittedSystem):
         from jaxtag.training.fitting import restore
 
         return restore(run, bound)

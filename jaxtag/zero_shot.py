@@ -14,7 +14,8 @@ from flax import linen as nn
 from jaxtag.errors import JaxtagError
 from jaxtag.estimators import cosine, dem
 from jaxtag.estimators.methods import METHODS, Method
-from jaxtag.parallel.mesh import unbox
+from jaxtag.fitted import FittedSystem, width_of
+from jaxtag.fitted import check as check_estimator
 from jaxtag.systems import Entry, Sizes, System, build, find
 
 if TYPE_CHECKING:
@@ -36,24 +37,16 @@ def last_without_vector(rows: jax.Array, vectors: jax.Array) -> jax.Array:
 
 
 @dataclass(frozen=True)
-class Fitted(System):
-    """A fitted zero-shot system. Its params are
+class Fitted(FittedSystem):
+    """A fitted zero-shot system: it reads an encoder's features or probabilities, or mean word vectors.
 
-        encoder    the encoder's params; or `words`, a vector for each word id, and `counted`, which ids have one
-        fitted     what was learned (`jaxtag.estimators.methods`)
-        hashtags   vectors of the split's `named` hashtags, zeros for those without
-
-    and its collections the encoder's.
+    Its params have `hashtags` too: vectors of the split's `named` hashtags, zeros for those without.
 
     Attributes:
-      settings: the method's.
-      method: how it ranks.
-      encoder: whose features or probabilities it reads; None for mean word vectors.
+      method: how it ranks, by what was learned (`jaxtag.estimators.methods`).
     """
 
-    settings: Any
     method: Method
-    encoder: System | None
 
     def read(self, params: Any, collections: Any, batch: dict[str, Any]) -> jax.Array:
         """What the method reads of a batch, `[B, p]` float32."""
@@ -155,17 +148,6 @@ class Joint(System):
 ZeroShot = Fitted | Joint
 
 
-def width_of(system: System) -> int:
-    """How many features a gradient system gives."""
-    batch = {name: jnp.zeros((1, length), jnp.int32) for name, length in system.sizes.lengths.items()}
-
-    def features() -> jax.Array:
-        variables = unbox(System.init(system, jax.random.key(0)))
-        return System.features(system, variables["params"], _without(variables, "params"), batch)
-
-    return jax.eval_shape(features).shape[-1]
-
-
 def make(experiment: "Experiment", sizes: Sizes) -> Fitted | Joint:
     """The zero-shot system of `experiment` at `sizes`.
 
@@ -179,7 +161,7 @@ def make(experiment: "Experiment", sizes: Sizes) -> Fitted | Joint:
     if is_joint(experiment):
         assert encoder is not None  # `check` refuses it
         return Joint(entry, encoder.module, encoder.objective, sizes, settings.decay, settings.mode == "finetune")
-    system = Fitted(entry, None, None, sizes, settings, METHODS[entry.name], encoder)
+    system = Fitted(entry, None, None, sizes, settings, encoder, METHODS[entry.name])
     if getattr(settings, "identity", 0) and system.width != sizes.vectors:
         raise JaxtagError(
             f"model.identity is {settings.identity:g}, but posts have {system.width} features and hashtags' vectors "
@@ -210,7 +192,9 @@ def check(experiment: "Experiment", entry: Entry) -> None:
         mend = "--encoder vectors" if encoder else "leave --data.words out"
         raise JaxtagError("model.words all is of the mean of all words that have a vector", mend)
     if not entry.zero_shot:
-        if encoder is not None:
+        if entry.learned != "steps":
+            check_estimator(experiment, entry)
+        elif encoder is not None:
             raise JaxtagError(f"system {entry.name} has no encoder", "leave --encoder out")
         return
     METHODS[entry.name].check(experiment.model)
@@ -220,7 +204,7 @@ def check(experiment: "Experiment", entry: Entry) -> None:
         return
     if entry.name == "cosine":
         raise JaxtagError("system cosine compares mean word vectors, it has no encoder", "leave --encoder out")
-    if find(encoder.system).zero_shot:
+    if find(encoder.system).learned != "steps":
         raise JaxtagError(f"system {encoder.system} cannot be an encoder", "choose one such as --encoder zsl/rnn")
 
 

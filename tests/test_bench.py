@@ -13,7 +13,8 @@ from jaxtag.errors import JaxtagError
 from jaxtag.recipes import resolve
 
 SMALL = {"training.batch": "16", "model.embedding": "8", "data.length": "16"}
-TWINS = ["ann", "cnn", "rnn", "rnn_attention", "transformer"]
+TWINS = ["zsl/ann", "zsl/cnn", "zsl/rnn", "zsl/rnn_attention", "zsl/transformer"]
+TWINS += ["hmemn2n/hmemn2n", "hmemn2n/memn2n", "hmemn2n/cnn_attention"]
 
 
 def test_ratios_are_of_neighbouring_blocks() -> None:
@@ -54,9 +55,19 @@ def test_made_up_posts_are_as_long_as_real_ones_and_repeat_words() -> None:
     np.testing.assert_array_equal(again.reading.columns["tokens"].values, tokens.values)
 
 
+def test_made_up_posts_have_histories_and_words_that_may_be_equally_likely() -> None:
+    experiment = resolve("hmemn2n/hmemn2n", "tiny", {"data.history": "3", "data.history_length": "12"})
+    made = posts.made_up(experiment, 500, 50, 4000, uniform=True)
+    counts = np.bincount(made.reading.columns["tokens"].values - FIRST_WORD, minlength=500)
+    assert counts.max() < 1.5 * counts.mean() and made.source == "made up, words equally likely"
+    history = made.reading.gather(made.rows[:64])["history"]
+    assert history.shape == (64, 3, 12) and history[..., 0].all() and not history[..., -1].all()
+    assert (history != 0).sum((1, 2)).mean() < made.reading.packed == made.workload.packed
+
+
 def test_our_side_runs_in_a_process_of_its_own() -> None:
     asked = {"side": "jaxtag", "recipe": "zsl/cnn", "size": "tiny", "overrides": SMALL, "words": 50, "hashtags": 5,
-             "data": "", "split": "", "threads": 1, "torch_compile": False}  # fmt: skip
+             "data": "", "split": "", "threads": 1, "torch_compile": False, "uniform": False}  # fmt: skip
     given = json.dumps(asked) + "\n" + json.dumps({"seconds": 0.05}) + "\n"
     done = subprocess.run(
         [sys.executable, "-m", "jaxtag.bench.worker"], input=given, capture_output=True, text=True, check=True
@@ -91,30 +102,90 @@ def test_a_twin_is_the_same_network_and_learns(name: str, monkeypatch: pytest.Mo
     import jax
 
     from jaxtag.bench import theirs, twins
-    from jaxtag.plan.workload import Workload, sizes_of
+    from jaxtag.plan.workload import sizes_of
     from jaxtag.systems import build
 
-    experiment = resolve(f"zsl/{name}", "tiny", SMALL)
+    experiment = resolve(name, "tiny", SMALL)
     made = posts.made_up(experiment, 50, 5, 200)
-    work = Workload(50, 5, 200, made.reading.lengths, {}, 0, "")
-    sizes = sizes_of(experiment, work)
+    sizes = sizes_of(experiment, made.workload)
     params = jax.eval_shape(lambda: build(experiment, sizes).init(jax.random.key(0)))["params"]
     ours = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(params))
     network = twins.build(experiment, sizes)
     assert sum(p.numel() for p in network.parameters()) - twins.extra_parameters(network) == ours
     # Every form gives the same scores: padding changes nothing.
     network.eval()
-    tokens = torch.from_numpy(made.reading.gather(made.rows[:6])["tokens"]).long()
-    lengths = (tokens != 0).sum(1)
+    batch = {n: torch.from_numpy(x).long() for n, x in made.reading.gather(made.rows[:6]).items()}
+    tokens, lengths = batch["tokens"], (batch["tokens"] != 0).sum(1)
+    more = [{}, {}]
+    if "history" in batch:
+        batch["history"][0] = 0
+        most = int((batch["history"] != 0).sum(2).max())
+        more = [{"history": batch["history"]}, {"history": batch["history"][..., :most]}]
+    forms = twins.LENGTHS[experiment.system]
     with torch.no_grad():
-        padded = network(tokens, lengths, "padded")
+        padded = network(tokens, lengths, "padded", **more[0])
         short = tokens[:, : int(lengths.max())]
-        for form in twins.LENGTHS[name]:
-            torch.testing.assert_close(network(short, lengths, form), padded, atol=1e-5, rtol=1e-5)
+        for form in forms:
+            torch.testing.assert_close(network(short, lengths, form, **more[1]), padded, atol=1e-5, rtol=1e-5)
     monkeypatch.setattr(theirs, "TRIAL_SECONDS", 0.0)
     side = theirs.Theirs(experiment, made)
     before = [p.detach().clone() for p in side._network.parameters()]
     side.steps(2)
     moved = [not torch.equal(a, b) for a, b in zip(before, side._network.parameters())]
     assert all(moved) and side.described["parameters"] == ours
-    assert set(side.described["tried"]) == set(twins.LENGTHS[name])
+    sparse = [f"{form} sparse" for form in forms] if experiment.training.optimizer == "adagrad" else []
+    assert set(side.described["tried"]) == {*forms, *sparse}
+    for form in sparse[:1]:
+        side._use(form)
+        before = [p.detach().clone() for p in side._network.parameters()]
+        side.steps(1)
+        assert all(not torch.equal(a, b) for a, b in zip(before, side._network.parameters()))
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["hmemn2n", "memn2n", "cnn_attention"])
+def test_a_memory_networks_twin_gives_our_scores(name: str) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[parity]'")
+    import jax
+
+    from jaxtag.bench import twins
+    from jaxtag.parallel.mesh import unbox
+    from jaxtag.plan.workload import sizes_of
+    from jaxtag.systems import build
+
+    experiment = resolve(f"hmemn2n/{name}", "tiny", SMALL)
+    made = posts.made_up(experiment, 50, 5, 200)
+    sizes = sizes_of(experiment, made.workload)
+    system, network = build(experiment, sizes), twins.build(experiment, sizes).eval()
+    p = jax.tree.map(np.array, unbox(system.init(jax.random.key(0)))["params"])
+    names = {
+        "word_table": "words",
+        "key_table": "keys",
+        "value_table": "values",
+        "joined": "joined.1",
+        "head": "joined.2",
+    }
+    if name == "cnn_attention":
+        names = {"word_table": "table", "head": "head"}
+        filters = [(network.scorer, p["scorer"]["kernel_5"])]
+        filters += [(bank, p["bank"][f"kernel_{i}"]) for i, bank in enumerate(network.banks, 1)]
+        for layer, kernel in filters:
+            layer.weight.data = torch.from_numpy(kernel.transpose(2, 1, 0).copy())
+            layer.bias.data.zero_()  # as ours start
+    for key in set(p) - {"scorer", "bank"}:
+        module, value = network.get_submodule(names.get(key, key)), p[key]
+        if isinstance(value, dict) and "table" in value:
+            module.weight.data = torch.from_numpy(value["table"])
+            module.weight.data[0] = 0
+            continue
+        kernel = value["kernel"] if isinstance(value, dict) else value
+        module.weight.data = torch.from_numpy(kernel.T.copy())
+        if module.bias is not None:
+            module.bias.data.zero_()
+    host = made.reading.gather(made.rows[:6])
+    batch = {n: torch.from_numpy(x).long() for n, x in host.items()}
+    more = {"history": batch["history"]} if "history" in batch else {}
+    with torch.no_grad():
+        theirs = network(batch["tokens"], (batch["tokens"] != 0).sum(1), "padded", **more).numpy()
+    ours = jax.jit(lambda b: system.module.apply({"params": p}, b, 0.0, None))(host)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)

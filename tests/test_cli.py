@@ -148,10 +148,11 @@ def test_candidates_limit_what_is_recommended(trained: tuple[Path, Path], tmp_pa
 def test_recommending_a_stored_post_reads_its_stored_words(trained: tuple[Path, Path]) -> None:
     from jaxtag.data.dataset import open_dataset
     from jaxtag.recommend import open_recommender
+    from jaxtag.runs import open_run
 
     recommender, dataset = open_recommender(trained[1]), open_dataset(trained[0])
     rows = np.arange(20)
-    stored = recommender._bound.reading.gather(rows)["tokens"]
+    stored = open_run(trained[1])[0].reading.gather(rows)["tokens"]
     np.testing.assert_array_equal(recommender.tokens(dataset.text(rows))[:20], stored)
 
 

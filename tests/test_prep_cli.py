@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 from jaxtag_prep import cli
 
-VERBS = ("posts", "twitter", "simulate", "pack", "split", "vectors", "topics", "wordpieces")
+VERBS = (
+    "posts", "twitter", "instagram", "harrison", "nus-wide", "simulate", "pack", "split", "vectors", "topics",
+    "wordpieces", "images",
+)  # fmt: skip
 HEAVY = (
     "jax",
     "tensorflow_datasets",

@@ -213,7 +213,9 @@ COLUMNS = [
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_stored_text_gives_its_stored_ids(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = corpus(tmp_path), tmp_path / "out"
-    more = ["--language-is", "English"] if name == "general" else []
+    more = {"general": ["--language-is", "English"], "amnn": ["--no-with-image", "--language-is", "English"]}.get(
+        name, []
+    )
     assert main(["posts", "--input", str(file), "--out", str(out), "--preset", name, *COLUMNS, *more]) == 0
     said, dataset = capsys.readouterr().out, open_dataset(out)
     cleaner = Cleaner(Cleaning.from_json(dataset.info["settings"]["cleaning"]))

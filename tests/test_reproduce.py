@@ -211,7 +211,7 @@ def test_hits_are_of_test_posts_of_unseen_hashtags(made: tuple[Any, dict[str, An
 def test_methods_of_a_split_share_one_encoder(made: tuple[Any, dict[str, Any]]) -> None:
     work, _ = made
     folders = sorted((work.out / "table-3").glob("*/*/fold-*/encoder"))
-    assert len(folders) == 2 * 3  # kinds, methods with an encoder
+    assert len(folders) == 2 * 6  # kinds, methods with an encoder
     assert len({f.resolve() for f in folders}) == 2
     assert all((f / "experiment.json").is_file() for f in folders)
 

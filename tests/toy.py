@@ -51,6 +51,10 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
         Vocabulary(tuple(f"tag{i}" for i in range(HASHTAGS)), (1,) * HASHTAGS).save(
             side / "vocabulary" / "hashtags.txt"
         )
+        names = ("<unknown>", *(f"author{i}" for i in range(1, AUTHORS + 1)))
+        Vocabulary(names, (0, *np.bincount(author, minlength=AUTHORS + 1)[1:].tolist())).save(
+            side / "vocabulary" / "authors.txt"
+        )
         files = seal(side)
         described = {
             n: {"dtype": COLUMNS[n].dtype, "ragged": COLUMNS[n].ragged, "width": COLUMNS[n].width, "rows": posts}

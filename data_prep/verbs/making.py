@@ -11,15 +11,16 @@ from jaxtag.errors import JaxtagError
 from jaxtag.files import crc32
 
 from ..language import codes
-from ..presets import PRESET_FIELDS, Preset, preset
+from ..presets import PRESET_FIELDS, PRESETS, Preset, preset
 from ..rule import RULE_FIELDS
 
 
-def add_making(parser: argparse.ArgumentParser) -> None:
-    """Add the options of a dataset's folder, its preset, and every part of that preset."""
+def add_making(parser: argparse.ArgumentParser, usual: str = "general") -> None:
+    """Add the options of a dataset's folder, its preset (`usual` if none is given), and every part of that preset."""
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder to make")
-    add("--preset", default="general", help="general (default), zsl or hmemn2n: what the options below start from")
+    names = ", ".join(f"{name} (default)" if name == usual else name for name in PRESETS)
+    add("--preset", default=usual, help=f"{names}: what the options below start from")
     add("--language-is", metavar="VALUE[,VALUE]", help="languages to keep, such as en or English; any keeps all")
     switch = argparse.BooleanOptionalAction
     add("--identify-language", action=switch, default=None, help="tell it from the text where the source does not")
@@ -49,6 +50,9 @@ def add_rule(parser: argparse.ArgumentParser) -> None:
     add("--min-hashtag-posts", type=int, metavar="N", help="examples that a kept hashtag must have")
     add("--top", type=int, metavar="N", help="keep only so many of the most used hashtags; 0 keeps all")
     add("--per-post", choices=("all", "one"), help="all kept hashtags of a post, or only posts with exactly one")
+    add("--max-hashtags", type=int, metavar="N", help="only posts of so many kept hashtags or fewer; 0 is any number")
+    switch = argparse.BooleanOptionalAction
+    add("--with-image", action=switch, default=None, help="only posts with an image")
     add("--cap", type=int, metavar="N", help="at most so many examples of a hashtag, drawn at random; 0 is no cap")
     add("--min-word-count", type=int, metavar="N", help="training posts' occurrences that make a word known")
     add("--fractions", type=numbers, metavar="A,B,C", help="of train, validation and test (default 0.8,0.1,0.1)")
@@ -59,8 +63,8 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
-def preset_of(arguments: Mapping[str, Any]) -> Preset:
-    """The preset that the options of `add_making` name and change.
+def preset_of(arguments: Mapping[str, Any], source: str = "") -> Preset:
+    """The preset that the options of `add_making` name and change, as it is for a source.
 
     Raises:
       JaxtagError: there is no such preset, or a value is impossible.
@@ -69,7 +73,7 @@ def preset_of(arguments: Mapping[str, Any]) -> Preset:
     if arguments["language_is"] is not None:
         languages = codes(arguments["language_is"].split(","))
         options["languages"] = () if languages == ("any",) else languages
-    return preset(arguments["preset"], options)
+    return preset(arguments["preset"], options, source)
 
 
 def workers_of(arguments: Mapping[str, Any]) -> int:

@@ -10,7 +10,7 @@ from jaxtag.bench.posts import Posts
 from jaxtag.data.batches import Resident
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import make_mesh, replicated
-from jaxtag.plan.workload import Workload, sizes_of
+from jaxtag.plan.workload import sizes_of
 from jaxtag.systems import build
 from jaxtag.training.optimizers import optimizer
 from jaxtag.training.state import abstract_state, create, numbers_of
@@ -24,8 +24,7 @@ class Ours:
         """Compile, and run a step; `described` says what came of it."""
         started = time.perf_counter()
         self._mesh = make_mesh(experiment.parallel)
-        work = Workload(posts.words, posts.hashtags, len(posts.rows), posts.reading.lengths, {}, 0, posts.source)
-        system, rule = build(experiment, sizes_of(experiment, work)), optimizer(experiment.training)
+        system, rule = build(experiment, sizes_of(experiment, posts.workload)), optimizer(experiment.training)
         abstract = abstract_state(system, rule, self._mesh)
         source = Resident(posts.reading, self._mesh)
         numbers = numbers_of(experiment, posts.rows, posts.hashtags, system.sizes.hashtags)

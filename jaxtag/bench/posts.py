@@ -12,8 +12,10 @@ import numpy as np
 from jaxtag.data import batches
 from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import open_dataset
-from jaxtag.data.posts import FIRST_WORD, round_up
+from jaxtag.data.history import packed_words
+from jaxtag.data.posts import FIRST_WORD, HISTORY, round_up
 from jaxtag.experiment import Experiment
+from jaxtag.plan.workload import Workload
 from jaxtag.systems import find_trained_by_step
 
 # Of 55,811 English posts of the public FiveThirtyEight corpus of Internet Research Agency accounts, cleaned, without
@@ -43,25 +45,37 @@ class Posts:
     hashtags: int
     source: str
 
+    @property
+    def workload(self) -> Workload:
+        """The numbers that a model's sizes come from."""
+        r = self.reading
+        return Workload(self.words, self.hashtags, len(self.rows), r.lengths, {}, 0, self.source, r.posts, r.packed)
 
-def made_up(experiment: Experiment, words: int, hashtags: int, posts: int = POSTS, seed: int = 0) -> Posts:
-    """Posts of one hashtag each, as long as real ones; the i-th most used of `words` words is 1/i as likely."""
+
+def made_up(
+    experiment: Experiment, words: int, hashtags: int, posts: int = POSTS, seed: int = 0, uniform: bool = False
+) -> Posts:
+    """Posts of one hashtag each, as long as real ones, with any others for their history.
+
+    The i-th most used of `words` words is 1/i as likely; with `uniform`, all are equally likely.
+    """
     draw = np.random.default_rng(seed)
     share = np.array(LENGTHS) / sum(LENGTHS)
     lengths = draw.choice(np.arange(SHORTEST, SHORTEST + len(LENGTHS)), posts, p=share)
-    weight = np.cumsum(1.0 / np.arange(1, words + 1))
+    weight = np.cumsum(np.ones(words) if uniform else 1.0 / np.arange(1, words + 1))
     tokens = FIRST_WORD + np.searchsorted(weight, draw.random(lengths.sum()) * weight[-1], "right").astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tags = Ragged(draw.integers(0, hashtags, posts, dtype=np.int32), np.arange(posts + 1))
-    columns = {"tokens": Ragged(tokens, offsets), "hashtags": tags}
-    names = find_trained_by_step(experiment, "measurement of steps").columns
-    values = {name: columns[name] for name in (*names, "hashtags")}
-    longest = min(round_up(int(lengths.max())), round_up(experiment.data.length))
-    sizes = {"tokens": longest, "hashtags": round_up(1)}
+    data, names = experiment.data, find_trained_by_step(experiment, "measurement of steps").columns
+    most = {"tokens": data.length, HISTORY: data.history_length}
+    sizes = {name: min(round_up(int(lengths.max())), most[name]) for name in names} | {"hashtags": round_up(1)}
+    earlier = draw.integers(0, posts, (posts, data.history), dtype=np.int32) if HISTORY in names else None
     reading = batches.Reading(
-        values, {n: sizes[n] for n in values}, np.arange(words + FIRST_WORD, dtype=np.int32), np.arange(hashtags)
-    )
-    return Posts(reading, np.arange(posts, dtype=np.int32), words, hashtags, "made up")
+        {"tokens": Ragged(tokens, offsets), "hashtags": tags}, sizes, np.arange(words + FIRST_WORD, dtype=np.int32),
+        np.arange(hashtags), earlier, packed_words(lengths[earlier]) if earlier is not None else 0,
+    )  # fmt: skip
+    source = "made up, words equally likely" if uniform else "made up"
+    return Posts(reading, np.arange(posts, dtype=np.int32), words, hashtags, source)
 
 
 def of_dataset(experiment: Experiment, path: Path, split: str) -> Posts:

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtag.data.posts import HISTORY
 from jaxtag.errors import JaxtagError
 from jaxtag.progress import progress
 
@@ -31,6 +32,7 @@ class Setup:
       against: `torch`, or empty: ours alone.
       rounds, seconds: blocks of each side, and how long one lasts.
       words, hashtags: of made-up posts.
+      uniform: whether their words are all equally likely, and not some far more than others as in real posts.
       data, split: a dataset to take posts from instead, where `data` is not empty.
       threads: of PyTorch's side; 0 takes as many as there are cores.
       torch_compile: whether to try `torch.compile` too.
@@ -43,6 +45,7 @@ class Setup:
     seconds: float = SECONDS
     words: int = 60_000
     hashtags: int = 50
+    uniform: bool = False
     data: str = ""
     split: str = ""
     threads: int = 0
@@ -90,7 +93,7 @@ def measure(recipe: str, setup: Setup) -> dict[str, Any]:
     asked = {
         "recipe": recipe, "size": setup.size, "overrides": dict(setup.overrides or {}), "words": setup.words,
         "hashtags": setup.hashtags, "data": setup.data, "split": setup.split, "threads": setup.threads or _cores(),
-        "torch_compile": setup.torch_compile,
+        "torch_compile": setup.torch_compile, "uniform": setup.uniform,
     }  # fmt: skip
     workers = {side: _Side(asked | {"side": side}) for side in SIDES[setup.against]}
     try:
@@ -162,6 +165,7 @@ def render(found: Mapping[str, Any]) -> str:
     columns = list(dict.fromkeys(key for cells in lines for key in cells))
     shapes = "; ".join(
         f"{r['recipe']}: {r['parameters']:,} parameters, {r['batch']} posts of at most {r['lengths']['tokens']} words"
+        + (f" and earlier ones of {r['lengths'][HISTORY]}" if HISTORY in r["lengths"] else "")
         for r in found["recipes"]
     )
     return "\n".join([

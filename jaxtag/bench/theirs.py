@@ -8,12 +8,14 @@ import numpy as np
 from jaxtag.bench import twins
 from jaxtag.bench.posts import Posts
 from jaxtag.data import order
+from jaxtag.data.posts import HISTORY
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
-from jaxtag.plan.workload import Workload, sizes_of
+from jaxtag.plan.workload import sizes_of
 
 BATCHES = 64  # of the same order as ours, made ready in memory: reading costs the twin nothing
 TRIAL_SECONDS = 1.0  # a form is tried for
+SPARSE = "sparse"  # of a form: tables' gradients are PyTorch's sparse ones
 
 
 class Theirs:
@@ -32,22 +34,23 @@ class Theirs:
         import torch
 
         training = experiment.training
-        if training.optimizer != "adam" or training.l2:
-            raise JaxtagError(f"the PyTorch twins train by adam without l2, not by {training.optimizer}")
+        if training.optimizer not in ("adam", "adagrad") or (training.l2 and training.optimizer == "adam"):
+            raise JaxtagError(f"the PyTorch twins train by adam without l2, or by adagrad, not by {training.optimizer}")
         torch.manual_seed(training.seed)
         self._smoothing, self._clip = training.smoothing, training.clip
-        work = Workload(posts.words, posts.hashtags, len(posts.rows), posts.reading.lengths, {}, 0, posts.source)
         started = time.perf_counter()
-        self._network = self._run = twins.build(experiment, sizes_of(experiment, work))
+        self._network = self._run = twins.build(experiment, sizes_of(experiment, posts.workload))
         self._network.train()
-        weights = [p for p in self._network.parameters() if p.requires_grad]
-        rule = torch.optim.AdamW if training.weight_decay else torch.optim.Adam
-        self._rule = rule(weights, lr=training.learning_rate, weight_decay=training.weight_decay, fused=True)
-        self._weights, self._at = weights, 0
+        self._weights, self._at = [p for p in self._network.parameters() if p.requires_grad], 0
+        self._training, self._sparse = training, False
+        self._rules = self._make_rules()
         self._batches = self._read(posts, experiment)
         parameters = sum(p.numel() for p in self._network.parameters()) - twins.extra_parameters(self._network)
         self._form = "padded"
-        tried = self._settle(twins.LENGTHS[experiment.system], compiled)
+        forms = twins.LENGTHS[experiment.system]
+        if training.optimizer == "adagrad":  # whose sparse gradients touch, as ours, the rows of a batch alone
+            forms = (*forms, *(f"{form} {SPARSE}" for form in forms))
+        tried = self._settle(forms, compiled)
         self.described = {
             "parameters": parameters, "start_seconds": round(time.perf_counter() - started, 2), "form": self._form,
             "tried": tried, "version": f"torch {torch.__version__}", "threads": torch.get_num_threads(),
@@ -58,10 +61,11 @@ class Theirs:
         import torch
 
         for _ in range(count):
-            tokens, lengths, labels = self._batches[self._form][self._at]
+            tokens, lengths, labels, more = self._batches[self._form.split()[0]][self._at]
             self._at = (self._at + 1) % BATCHES
-            self._rule.zero_grad(set_to_none=True)
-            logp = self._run(tokens, lengths, self._form).log_softmax(1)
+            for weight in self._weights:
+                weight.grad = None
+            logp = self._run(tokens, lengths, self._form, **more).log_softmax(1)
             real = labels >= 0
             gold = logp.gather(1, labels.clamp_min(0)).masked_fill(~real, 0).sum(1)
             pairs = real.sum(1)
@@ -71,13 +75,43 @@ class Theirs:
             (-total.sum() / pairs.sum()).backward()
             if self._clip:
                 torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
-            self._rule.step()
+            for rule in self._rules:
+                rule.step()
 
-    def _read(self, posts: Posts, experiment: Experiment) -> dict[str, list[tuple[Any, Any, Any]]]:
+    def _make_rules(self) -> list[Any]:
+        """The optimizers: one, or with sparse tables two. PyTorch's AdaGrad has no L2 of sparse gradients."""
+        import torch
+
+        t, sparse = self._training, []
+        if t.optimizer == "adam":
+            rule = torch.optim.AdamW if t.weight_decay else torch.optim.Adam
+            return [rule(self._weights, lr=t.learning_rate, weight_decay=t.weight_decay, fused=True)]
+        for module in self._network.modules():
+            if isinstance(module, torch.nn.Embedding | torch.nn.EmbeddingBag):
+                module.sparse = self._sparse
+                sparse += [module.weight] * self._sparse
+        rest = [w for w in self._weights if not any(w is table for table in sparse)]
+
+        def adagrad(weights: list[Any], l2: float, fused: bool) -> Any:
+            start = t.accumulator
+            return torch.optim.Adagrad(
+                weights, t.learning_rate, weight_decay=l2, initial_accumulator_value=start, foreach=False, fused=fused
+            )
+
+        return [adagrad(rest, t.l2, True)] + ([adagrad(sparse, 0.0, False)] if sparse else [])
+
+    def _use(self, form: str) -> None:
+        """Take another form; the optimizers begin anew where tables turn sparse, or dense."""
+        self._form, sparse = form, SPARSE in form
+        if sparse != self._sparse:
+            self._sparse, self._rules = sparse, []
+            self._rules = self._make_rules()
+
+    def _read(self, posts: Posts, experiment: Experiment) -> dict[str, list[tuple[Any, ...]]]:
         """Batches in our order, by form: `padded` as ours, `trimmed` and `packed` cut to the batch's longest post."""
         import torch
 
-        found: dict[str, list[tuple[Any, Any, Any]]] = {"padded": [], "trimmed": []}
+        found: dict[str, list[tuple[Any, ...]]] = {"padded": [], "trimmed": []}
         for step in range(BATCHES):
             rows = order.rows_of_step_on_host(posts.rows, experiment.training.seed, step, experiment.training.batch)
             batch = posts.reading.gather(rows)
@@ -85,7 +119,13 @@ class Theirs:
             lengths = np.maximum((batch["tokens"] != 0).sum(1), 1)
             for form, longest in (("padded", batch["tokens"].shape[1]), ("trimmed", int(lengths.max()))):
                 tokens = torch.from_numpy(np.ascontiguousarray(batch["tokens"][:, :longest])).long()
-                found[form].append((tokens, torch.from_numpy(lengths).long(), torch.from_numpy(labels).long()))
+                more = {}
+                if HISTORY in batch:
+                    words = batch[HISTORY]
+                    most = words.shape[2] if form == "padded" else max(1, int((words != 0).sum(2).max()))
+                    more[HISTORY] = torch.from_numpy(np.ascontiguousarray(words[..., :most])).long()
+                known = torch.from_numpy(lengths).long(), torch.from_numpy(labels).long()
+                found[form].append((tokens, *known, more))
         return found | {"packed": found["trimmed"]}
 
     def _settle(self, forms: tuple[str, ...], compiled: bool) -> dict[str, float]:
@@ -96,7 +136,8 @@ class Theirs:
         runs = {"": plain} | ({"compiled ": torch.compile(plain)} if compiled else {})
         for name, run in runs.items():
             for form in forms if not name else ("padded",):
-                self._run, self._form = run, form
+                self._run = run
+                self._use(form)
                 self.steps(2)
                 steps, took, started = 0, 0.0, time.perf_counter()
                 while not steps or took < TRIAL_SECONDS:
@@ -104,5 +145,6 @@ class Theirs:
                     steps, took = steps + 1, time.perf_counter() - started
                 tried[name + form] = round(took / steps, 6)
         best = min(tried, key=lambda key: tried[key])
-        self._run, self._form = runs["compiled " if best.startswith("compiled ") else ""], best.split()[-1]
+        self._run = runs["compiled " if best.startswith("compiled ") else ""]
+        self._use(best.removeprefix("compiled "))
         return tried

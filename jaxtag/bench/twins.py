@@ -9,6 +9,7 @@ paper has relu. It also has a second bias per gate: 3 d numbers more a layer, wh
 import math
 from typing import Any
 
+from jaxtag.bench import memory_twins
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.experiment import Experiment
 from jaxtag.systems import Sizes
@@ -19,16 +20,22 @@ LENGTHS = {  # how a network may be given posts of different lengths; the fastes
     "rnn": ("padded", "trimmed", "packed"),
     "rnn_attention": ("padded", "trimmed", "packed"),
     "transformer": ("padded", "trimmed"),
+    "hmemn2n": ("padded", "trimmed"),
+    "memn2n": ("padded", "trimmed"),
+    "cnn_attention": ("padded", "trimmed"),
 }
 
 
 def build(experiment: Experiment, sizes: Sizes) -> Any:
     """The twin of the experiment's system, an `nn.Module` from (tokens, lengths on the host, form) to logits.
 
+    One that reads history is given `history` too.
+
     Raises:
       JaxtagError: the system has none.
     """
     makers = {"ann": _ann, "cnn": _cnn, "rnn": _rnn, "rnn_attention": _rnn_attention, "transformer": _transformer}
+    makers |= memory_twins.MAKERS
     if experiment.system not in makers:
         raise JaxtagError(f"system {experiment.system} has no PyTorch twin", nearest(experiment.system, makers))
     if getattr(experiment.model, "pool", "mean") not in ("mean", "max"):

@@ -29,7 +29,7 @@ def make(asked: dict[str, Any]) -> Any:
     if asked["data"]:
         read = posts.of_dataset(experiment, Path(asked["data"]), asked["split"])
     else:
-        read = posts.made_up(experiment, asked["words"], asked["hashtags"])
+        read = posts.made_up(experiment, asked["words"], asked["hashtags"], uniform=asked["uniform"])
     if len(read.rows) < experiment.training.batch:
         raise JaxtagError(f"training.batch is {experiment.training.batch}, there are {len(read.rows)} posts")
     if asked["side"] == "torch":

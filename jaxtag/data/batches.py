@@ -5,6 +5,7 @@
 split's ids are put in place of the dataset's while reading: nothing on disk depends on a split.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,7 +21,8 @@ from jax.sharding import Mesh
 from jaxtag.data import columns, order
 from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import Dataset, Split
-from jaxtag.data.posts import COLUMNS, FIRST_WORD, round_up
+from jaxtag.data.history import earlier_posts, history_words, packed_words, posts_of
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, PAD, round_up, shapes
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import by_batch, replicated
@@ -37,23 +39,35 @@ class Reading:
 
     Attributes:
       columns: ragged columns by name; `tokens` still holds dataset ids.
-      lengths: values a post has in a batch, by name.
+      lengths: values a post has in a batch, by name; of `history`, words that each of its posts has.
       word_ids: `[dataset words]`, from a dataset word id to the split's.
       targets: dataset hashtag ids that `hashtags` is expressed in: a value is a position in it.
+      earlier: where `history` is read, row numbers of each post's earlier ones `[rows, M]`, −1 none; its words are
+        theirs in `tokens`.
+      packed: words that a post's history has on average, and some to spare.
     """
 
     columns: dict[str, Ragged]
     lengths: dict[str, int]
     word_ids: np.ndarray
     targets: np.ndarray
+    earlier: np.ndarray | None = None
+    packed: int = 0
+
+    @property
+    def posts(self) -> int:
+        """M, how many earlier posts a batch has of each; 0 where no history is read."""
+        return 0 if self.earlier is None else self.earlier.shape[1]
 
     def gather(self, rows: np.ndarray) -> Batch:
         """The batch of `rows [B]` as host arrays; a row of −1 is all padding."""
-        batch = {
-            name: columns.gather(self.columns[name], rows, length, COLUMNS[name].padding)
-            for name, length in self.lengths.items()
-        }
-        return batch | {"tokens": self.word_ids.take(batch["tokens"])} if "tokens" in batch else batch
+        batch = {}
+        for name, length in self.lengths.items():
+            if name == HISTORY:
+                batch[name] = columns.gather(self.columns["tokens"], posts_of(self.earlier, rows, np), length, PAD)
+            else:
+                batch[name] = columns.gather(self.columns[name], rows, length, COLUMNS[name].padding)
+        return batch | {name: self.word_ids.take(batch[name]) for name in ("tokens", HISTORY) if name in batch}
 
 
 def reading(
@@ -65,12 +79,19 @@ def reading(
       JaxtagError: the dataset lacks one of the columns; the message gives the command that adds it.
     """
     rows = np.concatenate([split.train, split.validation, split.test])
-    found = {name: dataset.column(name) for name in names}
+    earlier = earlier_posts(dataset, experiment.data.history, rows) if HISTORY in names else None
+    found = {name: dataset.column(name) for name in names if name != HISTORY}
     found["hashtags"] = positions_in(dataset.column("hashtags"), targets, len(dataset.hashtags))
     lengths = {name: round_up(int(column.lengths(rows).max(initial=1))) for name, column in found.items()}
     if "tokens" in lengths:
-        lengths["tokens"] = min(lengths["tokens"], round_up(experiment.data.length))
-    return Reading(found, lengths, split.word_ids(len(dataset.words), experiment.data.words), targets)
+        lengths["tokens"] = min(lengths["tokens"], experiment.data.length)
+    packed = 0
+    if earlier is not None:
+        words = history_words(earlier[rows], found["tokens"])
+        lengths[HISTORY] = min(round_up(int(words.max(initial=1))), experiment.data.history_length)
+        packed = packed_words(np.minimum(words, lengths[HISTORY]))
+    word_ids = split.word_ids(len(dataset.words), experiment.data.words)
+    return Reading(found, lengths, word_ids, targets, earlier, packed)
 
 
 def positions_in(hashtags: Ragged, targets: np.ndarray, known: int) -> Ragged:
@@ -107,11 +128,12 @@ class Resident:
     def __init__(self, source: Reading, mesh: Mesh):
         """Put the columns of `source` on every device of `mesh`, words as the split's ids."""
         host = {}
-        for name in source.lengths:
-            column = source.columns[name]
+        for name, column in source.columns.items():
             values = source.word_ids[column.values] if name == "tokens" else np.asarray(column.values)
             empty = np.full(resident_values(len(values)) - len(values), COLUMNS[name].padding, np.int32)
             host[name] = (np.append(values, empty), column.offsets.astype(np.int32))
+        if source.earlier is not None:
+            host[HISTORY] = np.asarray(source.earlier)
         self._arrays = jax.device_put(host, replicated(mesh))
         self.lengths, self._mesh = source.lengths, mesh
 
@@ -142,14 +164,21 @@ class Resident:
         return self._gather(*feed)
 
     def _gather(self, arrays: Any, rows: jax.Array) -> Batch:
-        batch = {}
-        for name, (values, offsets) in arrays.items():
+        def taken(name: str, rows: jax.Array, length: int) -> jax.Array:
+            values, offsets = arrays[name]
             known = jnp.maximum(rows, 0)
             start = offsets[known]
             size = jnp.where(rows < 0, 0, offsets[known + 1] - start)
-            place = jnp.arange(self.lengths[name])
-            taken = values[jnp.minimum(start[:, None] + place, len(values) - 1)]
-            batch[name] = jnp.where(place < size[:, None], taken, COLUMNS[name].padding)
+            place = jnp.arange(length)
+            found = values[jnp.minimum(start[..., None] + place, len(values) - 1)]
+            return jnp.where(place < size[..., None], found, COLUMNS[name].padding)
+
+        batch = {
+            name: taken("tokens", posts_of(arrays[HISTORY], rows, jnp), length)
+            if name == HISTORY
+            else taken(name, rows, length)
+            for name, length in self.lengths.items()
+        }
         return jax.lax.with_sharding_constraint(batch, by_batch(self._mesh))
 
 
@@ -160,7 +189,7 @@ class Streamed:
         """Read the training part `rows` in the order of `seed`, `batch` posts a step."""
         self._source, self._mesh, self._rows, self._seed, self._batch = source, mesh, rows, seed, batch
         self.lengths = source.lengths
-        bytes_a_step = 4 * batch * sum(source.lengths.values())
+        bytes_a_step = 4 * batch * sum(math.prod(shape) for shape in shapes(source.lengths, source.posts).values())
         self.steps = max(1, min(STREAMED_STEPS, STREAMED_BYTES // bytes_a_step))
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="gather")
         self._ahead: deque[tuple[int, Future]] = deque()
@@ -215,7 +244,8 @@ def open_source(
     Raises:
       JaxtagError: resident is asked for and they are too large to be.
     """
-    values = sum(len(source.columns[n].values) + len(source.columns[n].offsets) for n in source.lengths)
+    values = sum(len(column.values) + len(column.offsets) for column in source.columns.values())
+    values += 0 if source.earlier is None else source.earlier.size
     mib = 4 * values / 2**20
     placement = experiment.data.placement
     fits = mib <= experiment.data.resident_mib and values < 2**31

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxtag.data import images
 from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import PARTS, Dataset, Split, open_dataset
 from jaxtag.data.posts import COLUMNS, FIRST_WORD
@@ -39,6 +40,7 @@ def describe(path: Path) -> dict[str, Any]:
         "columns": {n: COLUMNS[n].meaning for n in info["columns"] if n in COLUMNS},
         "statistics": statistics(dataset),
         "most_used": [[f"#{h}", c] for h, c in zip(hashtags.entries[:MOST_SHOWN], hashtags.counts[:MOST_SHOWN])],
+        "images": images.describe(dataset),
         "wordpieces": _lines(dataset.path / "vocabulary" / "wordpieces.txt"),
         "splits": {name: _split(dataset, dataset.split(name)) for name in progress(splits, "splits")},
         "fingerprint": dataset.fingerprint,

@@ -1,11 +1,13 @@
 """What a post is, as columns: names, types, shapes, padding, and the command that adds each."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 FORMAT = 2  # of dataset folders; raised when their layout changes
 LENGTH_MULTIPLE = 8  # lengths in a batch are rounded up to a multiple of this
 PAD, UNKNOWN = 0, 1  # the first two word ids, of a dataset's vocabulary and of a split's alike
 FIRST_WORD = 2
+HISTORY = "history"  # whose values in a batch are words of the posts that it names
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,14 @@ COLUMNS = {
         Column("author", "int32", False, 0, 0, "jaxtag-prep posts --author COL", "author id, 0 unknown"),
         Column("time", "int64", False, 0, 0, "jaxtag-prep posts --time COL", "seconds since 1970, on the host only"),
         Column("ordinal", "int32", False, 0, 0, "jaxtag-prep posts", "place in the source"),
-        Column("image", "int32", False, 0, -1, "jaxtag-prep posts --image COL", "row in images/, -1 none"),
+        Column("image", "int32", False, 0, -1, "jaxtag-prep posts --image COL --images DIR", "row in images/, -1 none"),
     )
 }
+
+
+def shapes(lengths: Mapping[str, int], posts: int) -> dict[str, tuple[int, ...]]:
+    """The shape of a post's values in a batch, by column, where `history` has `posts` posts of its length each."""
+    return {name: (posts, n) if name == HISTORY else (n,) for name, n in lengths.items()}
 
 
 def round_up(length: int, multiple: int = LENGTH_MULTIPLE) -> int:

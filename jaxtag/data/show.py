@@ -25,12 +25,38 @@ def render(found: Mapping[str, Any]) -> str:
         *statistics_lines(found["statistics"]),
         *_field("most used", "  ".join(f"{hashtag} {count:,}" for hashtag, count in found["most_used"])),
         *(_field("WordPieces", f"{found['wordpieces']:,}") if found["wordpieces"] else []),
+        *_images(found["images"]),
         "",
         "columns",
     ]
     for name, meaning in found["columns"].items():
         lines += _field(name, meaning)
     return "\n".join([*lines, *splits_lines(found["splits"])])
+
+
+def shapes_text(shapes: Mapping[str, Sequence[int]]) -> str:
+    """What an image's features are, in short."""
+    said = {"vector": "vector of {}", "grid": "grid of {} x {}"}
+    return ", ".join(said[kind].format(*shape) for kind, shape in shapes.items())
+
+
+def _images(has: Mapping[str, Any]) -> list[str]:
+    """Images and their features as lines."""
+    if not has:
+        return []
+    lines = _field("images", f"{has['images']:,} distinct ones in {has['posts']:,} posts")
+    if has["unreadable"]:
+        lines += _field("", f"{has['unreadable']:,} cannot be used, listed in images/unreadable.jsonl")
+    for features in has["extractors"]:
+        said = [shapes_text(features["shapes"])]
+        if "layers" in features and features["layers"]:
+            said.append("of " + ", ".join(features["layers"]))
+        said += [f"weights {features['weights']}"] if "weights" in features else []
+        said += [f"from {features['source']['name']}"] if "source" in features else []
+        without = features["images_without"]
+        said += [f"{without:,} images without"] if without else []
+        lines += _field("", f"{features['name']}: {', '.join(said)}")
+    return lines if has["extractors"] else [*lines, *_field("", "no features yet: jaxtag-prep images")]
 
 
 def statistics_lines(has: Mapping[str, Any]) -> list[str]:

@@ -46,9 +46,12 @@ def mean_vectors(tokens: jax.Array, words: jax.Array, counted: jax.Array) -> jax
     Returns:
       `[B, d]` float32; zeros for a post of which no word counts.
     """
-    mask = counted[tokens]
-    total = jnp.where(mask[..., None], words[tokens], 0).astype(jnp.float32).sum(1)
-    return total / jnp.maximum(mask.sum(1, keepdims=True), 1)
+    return summed_vectors(tokens, words, counted) / jnp.maximum(counted[tokens].sum(1, keepdims=True), 1)
+
+
+def summed_vectors(tokens: jax.Array, words: jax.Array, counted: jax.Array) -> jax.Array:
+    """The sum of the vectors of the words of each post that count; arguments and outcome as of `mean_vectors`."""
+    return jnp.where(counted[tokens][..., None], words[tokens], 0).astype(jnp.float32).sum(1)
 
 
 def query(tokens: jax.Array, words: jax.Array, counted: jax.Array) -> jax.Array:

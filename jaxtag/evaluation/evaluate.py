@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtag import ranking
+from jaxtag import explain, ranking
 from jaxtag.checks import check_metric
 from jaxtag.data.batches import Source
 from jaxtag.data.posts import COLUMNS, round_up
@@ -143,8 +143,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint of `run` on a part of its split, beside the built-in baselines.
 
-    Writes `evaluation-<part>.json` and `predictions-<part>.npz` in the run folder; ranking among others than the
-    split's candidates, `evaluation-<part>-<among>.json` and its like.
+    Writes `evaluation-<part>.json` and `predictions-<part>.npz` in the run folder, and of a system with attention what
+    it counted of a few posts, `explained-<part>.json`; ranking among others than the split's candidates,
+    `evaluation-<part>-<among>.json` and its like.
 
     Args:
       run: the run folder.
@@ -162,12 +163,16 @@ def evaluate(
     """
     bound, info = open_run(run, data)
     rows, candidates = bound.split.part(part), candidates_of(bound, among)
-    result = Evaluator(bound, open_posts(bound), candidates)(restore_best(run, bound), rows)
+    state = restore_best(run, bound)
+    result = Evaluator(bound, open_posts(bound), candidates)(state, rows)
     document = {"recipe": info["recipe"], "part": part, "split": bound.split.name, **result.metrics}
     document |= {"candidates": {"among": among, "count": len(candidates)}, **_zero_shot(bound, result)}
     document["baselines"] = compare(bound, result)
     ending = part if among == "split" else f"{part}-{among}"
     np.savez(run / f"predictions-{ending}.npz", rows=result.rows, ranked=result.ranked, gold=result.gold)
+    if explain.explains(bound.system.entry):
+        having = rows[(result.gold >= 0).any(1)]
+        write_json(run / f"explained-{ending}.json", explain.of_rows(bound, state, explain.chosen(having)))
     write_json(run / f"evaluation-{ending}.json", document)
     return document
 
@@ -212,16 +217,18 @@ def _zero_shot(bound: Bound, result: Result) -> dict[str, Any]:
 
 
 def vectors_settings(bound: Bound) -> dict[str, str]:
-    """The `name` and `setting` of the word vectors that a zero-shot system has hashtags' vectors from.
+    """The `name` and `setting` of the word vectors that a fitted system reads, a zero-shot one hashtags' vectors from.
 
-    Where there is an encoder, also `words`, the setting of those that its word table starts from, or `at random`; where
-    hashtags' vectors are not the input ones, `kind`, `out` or `sum`.
+    Of an estimator also `of`: words. Where there is an encoder, also `words`, the setting of those that its word table
+    starts from, or `at random`; where hashtags' vectors are not the input ones, `kind`, `out` or `sum`.
     """
-    if not bound.system.entry.zero_shot:
+    if not bound.system.sizes.vectors:
         return {}
     name, initial = bound.experiment.model.vectors, bound.experiment.network.data.vectors
     found = {"name": name, "setting": bound.split.vectors_info(name)["setting"]}
-    if (kind := bound.experiment.model.hashtag_vectors) != "in":
+    if not bound.system.entry.zero_shot:
+        return found | {"of": "words"}
+    if (kind := getattr(bound.experiment.model, "hashtag_vectors", "in")) != "in":
         found["kind"] = kind
     if bound.experiment.encoder:
         found["words"] = bound.split.vectors_info(initial)["setting"] if initial else "at random"

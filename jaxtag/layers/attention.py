@@ -4,9 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxtag.layers.dropout import dropout
+from jaxtag.layers.dropout import dropout, places
 from jaxtag.layers.packing import by_word, pack, packing_if_sorted, unpack
-from jaxtag.layers.parameters import Dense, glorot, zeros
+from jaxtag.layers.parameters import Dense, drawn, glorot, zeros
 
 
 def masked_softmax(scores: jax.Array, mask: jax.Array) -> jax.Array:
@@ -68,11 +68,13 @@ class MultiHeadAttention(nn.Module):
       width: d, of queries, keys, values and of what it gives.
       heads: h, which divides d.
       drop_weights: whether dropout falls on the attention weights, as in BERT; the original has none there.
+      spread: of the kernels, as `Dense`.
     """
 
     width: int
     heads: int
     drop_weights: bool = False
+    spread: float = 0.0
 
     @nn.compact
     def __call__(
@@ -86,13 +88,15 @@ class MultiHeadAttention(nn.Module):
         """From `x [B, T, d]` to `context [B, S, e]`, by default `x` itself, where `mask [B, S]` holds: `[B, T, d]`."""
         names = ("query", "key", "value")
         inputs = {"query": x.shape[-1]} | dict.fromkeys(names[1:], (x if context is None else context).shape[-1])
-        w = {n: glorot(self, f"{n}_kernel", (inputs[n], self.width), ("embed", "hidden")) for n in names}
+        axes = ("embed", "hidden")
+        w = {n: drawn(self, f"{n}_kernel", (inputs[n], self.width), axes, self.spread) for n in names}
         b = {n: zeros(self, f"{n}_bias", self.width, "hidden") for n in names}
 
         def project(x: jax.Array, *of: str) -> list[jax.Array]:
             """Several projections as one product, `[B, T, heads, d / heads]` each."""
-            made = x @ jnp.concatenate([w[n] for n in of], 1) + jnp.concatenate([b[n] for n in of])
-            return [p.reshape(*p.shape[:2], self.heads, -1) for p in jnp.split(made, len(of), axis=-1)]
+            # Stacked along an axis of their own, kernels that are split over devices stay where they are.
+            made = jnp.tensordot(x, jnp.stack([w[n] for n in of], 1), 1) + jnp.stack([b[n] for n in of])
+            return [made[:, :, i].reshape(*x.shape[:2], self.heads, -1) for i in range(len(of))]
 
         if context is None:
             q, k, v = project(x, *names)
@@ -102,6 +106,6 @@ class MultiHeadAttention(nn.Module):
         scores = scores.astype(jnp.float32) + jnp.where(mask, 0, -1e9)[:, None, None]
         weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
         if self.drop_weights:
-            weights = dropout(weights, rate, keys)
+            weights = dropout(weights, rate, places(keys, *weights.shape[1:3]))
         joined = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape)
-        return Dense(self.width, name="output")(joined)
+        return Dense(self.width, self.spread, narrows=True, name="output")(joined)

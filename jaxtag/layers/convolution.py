@@ -16,10 +16,10 @@ class ConvolutionBank(nn.Module):
     posts shorter than a window have one too and padding changes nothing.
 
     Attributes:
-      windows: words a filter sees; odd, so that each has a centre.
+      windows: words a filter sees; the centre of an even number is the later of the two in the middle.
       filters: per window size.
       activation: applied before the pooling.
-      pool: `max`, each filter's greatest value, or `flatten` (`jaxtag.layers.pooling`).
+      pool: `max`, each filter's greatest value, `flatten` (`jaxtag.layers.pooling`), or `none`: each word has its own.
       length: words that `flatten` takes.
     """
 
@@ -31,8 +31,13 @@ class ConvolutionBank(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
-        """Words `[B, T, e]`, zero where padded, and mask `[B, T]` to `[B, len(windows) · pooled_width]`."""
+        """Words `[B, T, e]`, zero where padded, and mask `[B, T]` to `[B, len(windows) · pooled_width]`.
+
+        Unpooled, `[B, T, len(windows) · filters]`, of which those of padding are for nobody to read.
+        """
         act = ACTIVATIONS[self.activation]
+        if self.pool == "none":
+            return act(jnp.concatenate(self._maps(x), axis=-1))
         if self.pool != "max":
             pooled = [pool(act(m), mask, self.pool, self.length) for m in self._maps(x)]
             return jnp.concatenate(pooled, axis=-1)
@@ -49,9 +54,9 @@ class ConvolutionBank(nn.Module):
         """
         (batch, length, width), kernels, biases = x.shape, [], []
         for window in self.windows:
-            shape, axes = (window, width, self.filters), ("window", "embed", "hidden")
-            kernels.append(glorot(self, f"kernel_{window}", shape, axes))
-            biases.append(zeros(self, f"bias_{window}", self.filters, "hidden"))
+            shape, axis = (window, width, self.filters), "hidden" if self.filters > 1 else "scalar"
+            kernels.append(glorot(self, f"kernel_{window}", shape, ("window", "embed", axis)))
+            biases.append(zeros(self, f"bias_{window}", self.filters, axis))
         flat = jnp.concatenate([jnp.moveaxis(k, 0, 1).reshape(width, -1) for k in kernels], axis=1)
         products, maps, start = (x.reshape(-1, width) @ flat).reshape(batch, length, -1), [], 0
         for window, bias in zip(self.windows, biases):

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxtag.layers.parameters import glorot, zeros
+from jaxtag.layers.parameters import drawn, glorot, zeros
 
 
 class WordTable(nn.Module):
@@ -35,24 +35,34 @@ class SoftmaxHead(nn.Module):
 
     Attributes:
       hashtags: columns of W, rounded up by the caller to fit every mesh.
+      width: of the features h.
+      biased: whether there is a b; without one, query and table are h and Wᵀ.
+      spread: standard deviation of W at first; 0 draws it by Glorot.
     """
 
     hashtags: int
     width: int
+    biased: bool = True
+    spread: float = 0.0
 
     def setup(self) -> None:
         """Declare W `[width, hashtags]` and b `[hashtags]`."""
-        self.kernel = glorot(self, "kernel", (self.width, self.hashtags), ("embed", "hashtags"))
-        self.bias = zeros(self, "bias", self.hashtags, "hashtags")
+        self.kernel = drawn(self, "kernel", (self.width, self.hashtags), ("embed", "hashtags"), self.spread)
+        self.bias = zeros(self, "bias", self.hashtags, "hashtags") if self.biased else None
 
     def __call__(self, features: jax.Array) -> jax.Array:
         """Features `[B, width]` to logits `[B, hashtags]`."""
-        return features @ self.kernel + self.bias
+        scores = features @ self.kernel
+        return scores if self.bias is None else scores + self.bias
 
     def query(self, features: jax.Array) -> jax.Array:
-        """`[B, width + 1]`: what `table` is multiplied with."""
+        """`[B, width + 1]`, or `[B, width]`: what `table` is multiplied with."""
+        if self.bias is None:
+            return features
         return jnp.concatenate([features, jnp.ones((*features.shape[:-1], 1), features.dtype)], -1)
 
     def table(self, labels: jax.Array) -> jax.Array:
-        """`[len(labels), width + 1]`: a row for each label."""
+        """`[len(labels), width + 1]`, or `[len(labels), width]`: a row for each label."""
+        if self.bias is None:
+            return self.kernel.T[labels]
         return jnp.concatenate([self.kernel.T, self.bias[:, None]], 1)[labels]

@@ -15,6 +15,18 @@ def glorot(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str
     return value
 
 
+def normal(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...], scale: float) -> jax.Array:
+    """Parameter `name` of `shape`, normally distributed with standard deviation `scale` at first."""
+    init = nn.with_logical_partitioning(nn.initializers.normal(scale), axes)
+    value: Any = module.param(name, init, shape)
+    return value
+
+
+def drawn(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...], spread: float) -> jax.Array:
+    """Parameter `name` of `shape`: `normal` with standard deviation `spread` at first, `glorot` where that is 0."""
+    return normal(module, name, shape, axes, spread) if spread else glorot(module, name, shape, axes)
+
+
 def constants(module: nn.Module, name: str, width: int, axis: str, start: float) -> jax.Array:
     """Parameter `name` of `width` values, all `start` at first."""
     init = nn.with_logical_partitioning(nn.initializers.constant(start), (axis,))
@@ -33,16 +45,22 @@ def affine(parameters: tuple[jax.Array, jax.Array], x: jax.Array) -> jax.Array:
 
 
 class Dense(nn.Module):
-    """x W + b with W `[e, width]`, split by rule along what it gives.
+    """x W + b with W `[e, width]`, split by rule along what it gives, or along what it takes.
 
     Attributes:
       width: of what it gives.
+      spread: standard deviation of W at first; 0 draws it by Glorot.
+      narrows: whether W is split along what it takes, which the layer before gave split: devices then exchange
+        what this one gives, and not what it takes, which in a feed-forward layer is wider.
     """
 
     width: int
+    spread: float = 0.0
+    narrows: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, packed: Packing | None = None) -> jax.Array:
         """`[..., e]` to `[..., width]`; with `packed`, rows `[N, e]`, of which those that have words are computed."""
-        kernel = glorot(self, "kernel", (x.shape[-1], self.width), ("embed", "hidden"))
-        return by_word(affine, (kernel, zeros(self, "bias", self.width, "hidden")), x, packed)
+        axes = ("hidden", "embed") if self.narrows else ("embed", "hidden")
+        kernel = drawn(self, "kernel", (x.shape[-1], self.width), axes, self.spread)
+        return by_word(affine, (kernel, zeros(self, "bias", self.width, axes[1])), x, packed)

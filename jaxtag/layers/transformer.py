@@ -49,7 +49,7 @@ class AttentionBlock(nn.Module):
     """LN(x + dropout(attention(x, context))): to itself or to another sequence; used twice, its weights are shared.
 
     Attributes:
-      width, heads, drop_weights: as `MultiHeadAttention`.
+      width, heads, drop_weights, spread: as `MultiHeadAttention`.
       eps: of the normalisation.
     """
 
@@ -57,6 +57,7 @@ class AttentionBlock(nn.Module):
     heads: int
     eps: float = 1e-5
     drop_weights: bool = False
+    spread: float = 0.0
 
     @nn.compact
     def __call__(
@@ -64,7 +65,7 @@ class AttentionBlock(nn.Module):
     ) -> jax.Array:
         """`x [B, T, d]`, `context [B, S, e]` or None for `x`, and the context's mask `[B, S]` to `[B, T, d]`."""
         inner, outer = split(keys, 2)
-        attention = MultiHeadAttention(self.width, self.heads, self.drop_weights, name="attention")
+        attention = MultiHeadAttention(self.width, self.heads, self.drop_weights, self.spread, name="attention")
         return LayerNorm(self.eps, name="norm")(x + dropout(attention(x, context, mask, rate, inner), rate, outer))
 
 
@@ -75,17 +76,20 @@ class FeedForward(nn.Module):
       width: rows of W_1.
       activation: φ, of `ACTIVATIONS`.
       eps: of the normalisation.
+      spread: of the kernels, as `Dense`.
     """
 
     width: int
     activation: str = "relu"
     eps: float = 1e-5
+    spread: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """`[B, T, d]` to `[B, T, d]`."""
-        hidden = ACTIVATIONS[self.activation](Dense(self.width, name="wide")(x))
-        return LayerNorm(self.eps, name="norm")(x + dropout(Dense(x.shape[-1], name="narrow")(hidden), rate, keys))
+        hidden = ACTIVATIONS[self.activation](Dense(self.width, self.spread, name="wide")(x))
+        narrow = Dense(x.shape[-1], self.spread, narrows=True, name="narrow")(hidden)
+        return LayerNorm(self.eps, name="norm")(x + dropout(narrow, rate, keys))
 
 
 class TransformerLayer(nn.Module):
@@ -96,6 +100,7 @@ class TransformerLayer(nn.Module):
       inner: width of the feed-forward layer.
       activation: in it.
       eps: of the normalisations.
+      spread: of all kernels, as `Dense`.
     """
 
     width: int
@@ -104,15 +109,28 @@ class TransformerLayer(nn.Module):
     activation: str = "relu"
     eps: float = 1e-5
     drop_weights: bool = False
+    spread: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """`x [B, T, d]` and mask `[B, T]` to `[B, T, d]`; dropout at `rate` when there are keys `[B]`."""
         first, second = split(keys, 2)
-        block = AttentionBlock(self.width, self.heads, self.eps, self.drop_weights, name="self_attention")
-        return FeedForward(self.inner, self.activation, self.eps, name="feed_forward")(
+        block = AttentionBlock(self.width, self.heads, self.eps, self.drop_weights, self.spread, name="self_attention")
+        return FeedForward(self.inner, self.activation, self.eps, self.spread, name="feed_forward")(
             block(x, None, mask, rate, first), rate, second
         )
+
+
+def over_layers(one: Callable[..., Any], layers: int, remat: bool, unroll: bool) -> Any:
+    """`one(layer, carry, x) -> (carry, None)` over `layers` layers of one shape; arguments as `TransformerStack`'s."""
+    return nn.scan(
+        nn.remat(one, prevent_cse=False) if remat else one,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        length=layers,
+        unroll=layers if unroll else 1,
+        metadata_params={nn.PARTITION_NAME: "layers"},
+    )
 
 
 class TransformerStack(nn.Module):
@@ -120,7 +138,7 @@ class TransformerStack(nn.Module):
 
     Attributes:
       layers: how many.
-      width, heads, inner, activation, eps, drop_weights: of each, as `TransformerLayer`.
+      width, heads, inner, activation, eps, drop_weights, spread: of each, as `TransformerLayer`.
       remat: whether a layer's inner values are computed again for the gradient instead of being kept.
       unroll: whether the program has each layer written out instead of a loop over them. Parameters are the same,
         and numbers, rounding aside. The loop copies each layer's weights out of the stack, forwards and backwards,
@@ -136,24 +154,17 @@ class TransformerStack(nn.Module):
     drop_weights: bool = False
     remat: bool = False
     unroll: bool = False
+    spread: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """`x [B, T, d]` and mask `[B, T]` to `[B, T, d]`; dropout at `rate` when there are keys `[B]`."""
         streams = None if keys is None else split(keys, self.layers)
         layer = TransformerLayer(
-            self.width, self.heads, self.inner, self.activation, self.eps, self.drop_weights, name="layers"
+            self.width, self.heads, self.inner, self.activation, self.eps, self.drop_weights, self.spread, name="layers"
         )
 
         def one(layer: Any, x: jax.Array, keys: jax.Array | None) -> tuple[jax.Array, None]:
             return layer(x, mask, rate, keys), None
 
-        scanned: Any = nn.scan(
-            nn.remat(one, prevent_cse=False) if self.remat else one,
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            length=self.layers,
-            unroll=self.layers if self.unroll else 1,
-            metadata_params={nn.PARTITION_NAME: "layers"},
-        )
-        return scanned(layer, x, streams)[0]
+        return over_layers(one, self.layers, self.remat, self.unroll)(layer, x, streams)[0]

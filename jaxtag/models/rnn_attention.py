@@ -5,6 +5,7 @@ from typing import Literal
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxtag.layers.attention import AdditiveAttention
 from jaxtag.layers.dropout import dropout, split
@@ -51,11 +52,20 @@ class Model(nn.Module):
     def features(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """tokens `[B, T]` to `[B, width]`; dropout at `rate` when there are keys `[B]`."""
         before, after = split(keys, 2)
-        x, mask = self.word_table(batch["tokens"])
-        states, _ = self.gru(dropout(x, rate, before), mask)
-        pooled, _ = self.attention(states, mask)
-        return dropout(pooled, rate, after)
+        return dropout(self._attended(batch, rate, before)[0], rate, after)
 
     def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """tokens `[B, T]` to logits `[B, hashtags]`."""
         return self.head(self.features(batch, rate, keys))
+
+    def explain(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """Of `tokens`, the weight of the state at each word `[B, 1, T]`."""
+        return {"tokens": self._attended(batch, jnp.float32(0), None)[1][:, None]}
+
+    def _attended(
+        self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """The pooled state `[B, width]`, and the weights `[B, T]`."""
+        x, mask = self.word_table(batch["tokens"])
+        states, _ = self.gru(dropout(x, rate, keys), mask)
+        return self.attention(states, mask)

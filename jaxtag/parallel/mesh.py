@@ -16,11 +16,12 @@ BATCH = ("data", "fsdp")  # the axes that posts are spread over
 
 # Logical axis of a parameter -> mesh axes that split it. A parameter's axis must be named here.
 RULES: dict[str, tuple[str, ...]] = {
-    "words": ("fsdp", "tensor"),  # rows of a word table
+    "words": ("fsdp", "tensor"),  # rows of a word table, or of one of places
     "hashtags": ("fsdp", "tensor"),  # columns of a head
-    "hidden": ("fsdp", "tensor"),  # what a layer gives
+    "hidden": ("fsdp", "tensor"),  # what a layer gives, and what the next one takes of it
     "embed": (),  # what a layer takes
     "window": (),  # places of a convolution
+    "types": (),  # kinds of words
     "layers": (),  # layers of one shape, scanned
     "scalar": (),  # an axis of size 1
 }

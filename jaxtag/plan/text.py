@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from jaxtag.data.posts import shapes
+
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -21,7 +23,7 @@ def render(plan: dict[str, Any]) -> str:
 
 def _head(plan: dict[str, Any]) -> list[str]:
     w = plan["workload"]
-    lengths = ", ".join(f"{name} {n}" for name, n in w["lengths"].items())
+    lengths = ", ".join(f"{name} {' x '.join(map(str, s))}" for name, s in shapes(w["lengths"], w["earlier"]).items())
     axes = " x ".join(f"{axis} {n}" for axis, n in plan["mesh"].items())
     return [
         f"{plan.get('recipe', plan['system'])} ({plan['system']}), {plan['devices']['count']} x "

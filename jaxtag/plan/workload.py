@@ -9,7 +9,8 @@ from jax.sharding import Mesh
 
 from jaxtag.data import batches, order
 from jaxtag.data.dataset import Dataset, Split
-from jaxtag.data.posts import COLUMNS, FIRST_WORD, round_up
+from jaxtag.data.history import packed_words
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, round_up, shapes
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import check_batch, replicated
@@ -30,10 +31,12 @@ class Workload:
     Attributes:
       words, hashtags: that the split has.
       posts: of its training part.
-      lengths: values a post has in a batch, by column.
+      lengths: values a post has in a batch, by column; of `history`, words of each of its posts.
       values: values in all of each column, over all posts of the dataset.
       rows: posts of the dataset.
       source: where the numbers are from, for the reader.
+      earlier: posts of `history`; 0 where it is not read.
+      packed: words that a post's history has on average, and some to spare.
     """
 
     words: int
@@ -43,6 +46,8 @@ class Workload:
     values: dict[str, int]
     rows: int
     source: str
+    earlier: int = 0
+    packed: int = 0
 
 
 def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: int = 0) -> Workload:
@@ -57,10 +62,15 @@ def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: in
     words, hashtags, posts = words or WORDS, hashtags or HASHTAGS, posts or POSTS
     lengths, values = {}, {}
     for name in (*find_trained_by_step(experiment, "plan").columns, "hashtags"):
-        most = {"tokens": experiment.data.length, "hashtags": MOST_HASHTAGS}.get(name, COLUMNS[name].width or 1)
-        lengths[name] = round_up(most)
-        values[name] = posts * min(VALUES_PER_POST.get(name, most), most)
-    return Workload(words, hashtags, posts, lengths, values, posts, "assumed")
+        data = experiment.data
+        most = {"tokens": data.length, HISTORY: data.history_length, "hashtags": MOST_HASHTAGS}
+        lengths[name] = most.get(name, COLUMNS[name].width or 1)
+        many = data.history if name == HISTORY else lengths[name]
+        values[name] = posts * min(VALUES_PER_POST.get(name, many), many)
+    earlier = experiment.data.history if HISTORY in lengths else 0
+    each = min(VALUES_PER_POST["tokens"], experiment.data.history_length)
+    packed = packed_words(np.full((1, earlier), each)) if earlier else 0
+    return Workload(words, hashtags, posts, lengths, values, posts, "assumed", earlier, packed)
 
 
 def of_split(dataset: Dataset, split: Split, experiment: Experiment) -> Workload:
@@ -71,11 +81,14 @@ def of_split(dataset: Dataset, split: Split, experiment: Experiment) -> Workload
     """
     columns = find_trained_by_step(experiment, "plan").columns
     reading = batches.reading(dataset, split, experiment, columns, split.hashtags)
-    values = {name: len(reading.columns[name].values) for name in reading.lengths}
+    values = {name: len(column.values) for name, column in reading.columns.items()}
+    if reading.earlier is not None:
+        values[HISTORY] = reading.earlier.size
     source = f"split {split.name} of {dataset.path}"
     return Workload(
-        len(split.words), len(split.hashtags), len(split.train), reading.lengths, values, dataset.rows, source
-    )
+        len(split.words), len(split.hashtags), len(split.train), reading.lengths, values, dataset.rows, source,
+        reading.posts, reading.packed,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,9 +123,11 @@ class _Resident(batches.Resident):
 
     def __init__(self, workload: Workload, mesh: Mesh):
         whole = replicated(mesh)
-        size = lambda n: jax.ShapeDtypeStruct((n,), np.int32, sharding=whole)  # noqa: E731
-        values = {name: batches.resident_values(workload.values[name]) for name in workload.lengths}
-        self._arrays = {name: (size(many), size(workload.rows + 1)) for name, many in values.items()}
+        size = lambda *shape: jax.ShapeDtypeStruct(shape, np.int32, sharding=whole)  # noqa: E731
+        values = {name: batches.resident_values(workload.values[name]) for name in workload.lengths if name != HISTORY}
+        self._arrays: Any = {name: (size(many), size(workload.rows + 1)) for name, many in values.items()}
+        if workload.earlier:
+            self._arrays[HISTORY] = size(workload.rows, workload.earlier)
         self.lengths, self._mesh = workload.lengths, mesh
 
 
@@ -121,7 +136,8 @@ def sizes_of(experiment: Experiment, workload: Workload) -> Sizes:
     multiple = experiment.parallel.multiple
     words = min(workload.words, experiment.data.words or workload.words)
     lengths = {name: workload.lengths[name] for name in find(experiment.system).columns}
-    return Sizes(round_up(words + FIRST_WORD, multiple), round_up(workload.hashtags, multiple), lengths)
+    tables = round_up(words + FIRST_WORD, multiple), round_up(workload.hashtags, multiple)
+    return Sizes(*tables, lengths, posts=workload.earlier, packed=workload.packed)
 
 
 def prepare(experiment: Experiment, workload: Workload, mesh: Mesh) -> Prepared:
@@ -143,21 +159,28 @@ def prepare(experiment: Experiment, workload: Workload, mesh: Mesh) -> Prepared:
     return Prepared(
         experiment, workload, mesh, system, rule, abstract, step,
         make_dispatch(step, source, size, abstract, mesh), (abstract, numbers, feed, shape(np.int32(0))),
-        {name: jax.ShapeDtypeStruct((size, n), np.int32) for name, n in workload.lengths.items()}, placement,
+        {name: jax.ShapeDtypeStruct((size, *shape), np.int32) for name, shape in _shapes(workload).items()}, placement,
     )  # fmt: skip
 
 
 def _source(experiment: Experiment, workload: Workload, mesh: Mesh) -> tuple[batches.Source, Any, str]:
     """Where batches come from, an abstract feed of it, and whether it is resident: by `open_source`'s rule."""
     data, size = experiment.data, experiment.training.batch
-    values = sum(workload.values[name] + workload.rows + 1 for name in workload.lengths)
+    values = sum(workload.values[name] + (name != HISTORY) * (workload.rows + 1) for name in workload.lengths)
     fits = 4 * values <= data.resident_mib * 2**20
     if data.placement == "resident" or (data.placement == "auto" and fits):
         resident = _Resident(workload, mesh)
         return resident, resident.feed(0, 1), "resident"
     none = np.zeros(0, np.int32)
-    streamed = batches.Streamed(batches.Reading({}, workload.lengths, none, none), mesh, none, 0, size)
-    shapes = {
-        n: jax.ShapeDtypeStruct((streamed.steps, size, length), np.int32) for n, length in workload.lengths.items()
+    earlier = np.zeros((0, workload.earlier), np.int32) if workload.earlier else None
+    streamed = batches.Streamed(batches.Reading({}, workload.lengths, none, none, earlier), mesh, none, 0, size)
+    feed = {
+        name: jax.ShapeDtypeStruct((streamed.steps, size, *shape), np.int32)
+        for name, shape in _shapes(workload).items()
     }
-    return streamed, shapes, "streamed"
+    return streamed, feed, "streamed"
+
+
+def _shapes(workload: Workload) -> dict[str, tuple[int, ...]]:
+    """The shape of a post's values in a batch, by column."""
+    return shapes(workload.lengths, workload.earlier)

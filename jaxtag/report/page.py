@@ -7,7 +7,7 @@ from typing import Any
 
 from jaxtag.errors import JaxtagError
 from jaxtag.files import write_json, write_text
-from jaxtag.report import datasets, document, plots
+from jaxtag.report import datasets, document, explained, plots
 from jaxtag.report.document import Block, Heading, Paragraph, Picture, Table
 from jaxtag.report.runs import Evaluation, Run, read_all
 from jaxtag.report.tables import Strong, cut_offs, metric_rows
@@ -70,7 +70,7 @@ def _group(runs: list[Run], out: Path, prefix: str) -> tuple[list[Block], dict[s
         section, result["parts"][part] = _part(having, part, out, prefix)
         missing = [r.name for r in runs if part not in r.evaluations]
         blocks += section + [Paragraph(f"Not evaluated on the {part} part: {', '.join(missing)}.")] * bool(missing)
-        blocks += datasets.examples(having, part, data)
+        blocks += datasets.examples(having, part, data) + explained.blocks(having, part)
     blocks += _training(runs, out, prefix)
     blocks += datasets.overview(data, out, prefix, [str(run.settings.get("data.vectors") or "") for run in runs])
     blocks += [Heading("Settings", 3), Paragraph("Bold where the runs differ."), _settings(runs)]

@@ -1,6 +1,7 @@
 """Tables as Markdown and as HTML, from the same rows; every text in them is escaped.
 
-A cell is None, a number, a text, or a list of texts; a text that is `Strong` stands in bold.
+A cell is None, a number, a text, or a list of texts; a text that is `Strong` stands in bold, words that are `Weighed`
+are shaded.
 """
 
 import html as markup
@@ -17,6 +18,19 @@ class Strong(str):
     """Text shown in bold."""
 
 
+class Weighed(tuple):
+    """Words with how much each counts, `((word, weight), …)`: shaded in HTML, the heavier half bold in Markdown."""
+
+
+def _shaded(word: str, share: float) -> str:
+    """A word on a ground that is the darker the more it counts."""
+    return f'<span style="background: rgb(226 142 36 / {0.75 * share:.2f})">{word}</span>'
+
+
+def _stressed(word: str, share: float) -> str:
+    return f"**{word}**" if share >= 0.5 else word
+
+
 def markdown(rows: Sequence[Row], columns: Sequence[str] | Mapping[str, str], best: Sequence[str] = ()) -> str:
     """A Markdown table, its columns aligned so that a terminal shows it well.
 
@@ -28,7 +42,7 @@ def markdown(rows: Sequence[Row], columns: Sequence[str] | Mapping[str, str], be
     Returns:
       The table, without a line end behind its last line.
     """
-    titles, cells = _cells(rows, columns, best, escape_markdown, "**{}**")
+    titles, cells = _cells(rows, columns, best, escape_markdown, "**{}**", _stressed)
     right = _numeric(rows, columns)
     widths = [max(3, *(len(line[i]) for line in [titles, *cells])) for i in range(len(titles))]
 
@@ -42,7 +56,7 @@ def markdown(rows: Sequence[Row], columns: Sequence[str] | Mapping[str, str], be
 
 def html(rows: Sequence[Row], columns: Sequence[str] | Mapping[str, str], best: Sequence[str] = ()) -> str:
     """The same table in HTML, in a box that scrolls sideways on a narrow screen; arguments as in `markdown`."""
-    titles, cells = _cells(rows, columns, best, escape_html, "<strong>{}</strong>")
+    titles, cells = _cells(rows, columns, best, escape_html, "<strong>{}</strong>", _shaded)
     right = [' class="number"' if r else "" for r in _numeric(rows, columns)]
     head = "".join(f"<th{r}>{title}</th>" for title, r in zip(titles, right))
     body = "".join("<tr>" + "".join(f"<td{r}>{c}</td>" for c, r in zip(row, right)) + "</tr>\n" for row in cells)
@@ -112,12 +126,17 @@ def shown(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
-def _cells(rows: Sequence[Row], columns: Any, best: Sequence[str], escape: Any, strong: str) -> tuple[list[str], list]:
-    """Titles and cells as escaped text, the greatest numbers of the columns `best` bold."""
+def _cells(
+    rows: Sequence[Row], columns: Any, best: Sequence[str], escape: Any, strong: str, weigh: Any
+) -> tuple[list[str], list]:
+    """Titles and cells as escaped text, the greatest numbers of the columns `best` bold, words by their weights."""
     titles = [escape(t) for t in (columns.values() if isinstance(columns, Mapping) else columns)]
     top = {c: max((row[c] for row in rows if _is_number(row.get(c))), default=None) for c in best}
 
     def cell(column: str, value: Any) -> str:
+        if isinstance(value, Weighed):
+            most = max((weight for _, weight in value), default=0) or 1
+            return " ".join(weigh(escape(word), max(weight, 0) / most) for word, weight in value) or "–"
         if isinstance(value, list | tuple):
             return ", ".join(cell("", v) for v in value) or "–"
         text = escape(shown(value))

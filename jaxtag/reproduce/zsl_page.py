@@ -1,16 +1,15 @@
 """The zsl paper's tables and figures as Markdown and as a page: ours beside the paper's."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxtag.files import write_text
-from jaxtag.report import datasets, document
+from jaxtag.report import datasets
 from jaxtag.report.document import Block, Heading, Paragraph, Picture, Table
 from jaxtag.report.tables import Strong
-from jaxtag.reproduce.zsl_paper import HITS, TITLE
+from jaxtag.reproduce.paper import BASELINES
+from jaxtag.reproduce.zsl_paper import HITS
 from jaxtag.reproduce.zsl_splits import vectors_there
 from jaxtag.reproduce.zsl_work import Work
 from jaxtag.search.space import shown
@@ -21,41 +20,21 @@ NAMES = {
     "conse, balanced": "ConSE, balanced *", "eszsl, balanced": "ESZSL, balanced *", "dem, balanced": "DEM, balanced *",
     "eszsl, mean word vectors": "ESZSL on mean word vectors", "cosine, scaled": "cosine, scaled *",
     "eszsl, towards cosine": "ESZSL towards the cosine *",
-    "most_used": "most used", "authors_most_used": "author's most used", "authors_most_recent": "author's most recent",
+    **BASELINES,
 }  # fmt: skip
 NO_FILE = "No file of pretrained word vectors was given: --pretrained FILE adds it to the comparison."
 PERCENT = "Percent; ours as mean ± standard deviation over"
 
 
-def write(found: Mapping[str, Any], out: Path, drawn: Sequence[Block] = ()) -> None:
-    """zsl.md and index.html in the folder `out`: the tables that are done, and the figures of `figures`, if drawn."""
-    blocks: list[Block] = [Heading(f"{TITLE}: ours beside the paper's", 1), *_settings(found)]
-    for number, table in found["tables"].items():
-        blocks += SECTIONS[number](table) if "absent" not in table else _absent(number, table)
-    blocks += drawn
-    write_text(out / "zsl.md", document.to_markdown(blocks))
-    write_text(out / "index.html", document.to_html(blocks, TITLE))
-
-
-def _settings(found: Mapping[str, Any]) -> list[Block]:
-    """On what, at which size, and what was changed."""
+def settings(found: Mapping[str, Any]) -> str:
+    """On what, at which size, and what zero-shot methods start from."""
     p = found["protocol"]
     cap = f", at most {p['cap']} posts each" if p["cap"] else ""
-    said = (
+    return (
         f"Dataset {found['dataset']['name']}; recipes of size {found['size']}; the {p['top']} most used hashtags "
         f"with {p['min_posts']} posts or more{cap}, posts with exactly one of them. Zero-shot methods start from "
         f"{found['encoder']}."
     )
-    changed = [f"{name}.{key} {shown(v)}" for name, fields in found["overrides"].items() for key, v in fields.items()]
-    return [Paragraph(said), *([Paragraph(f"Other than the recipes: {', '.join(changed)}.")] if changed else [])]
-
-
-def _absent(number: str, table: Mapping[str, Any]) -> list[Block]:
-    return [Heading(_name(number)), Paragraph(f"Left out: {table['absent']}.")]
-
-
-def _name(number: str) -> str:
-    return f"Section {number}" if "." in number else f"Table {number}"
 
 
 def table_1(table: Mapping[str, Any]) -> list[Block]:

@@ -11,6 +11,7 @@ from jaxtag.data import inspect
 from jaxtag.data.dataset import Split
 from jaxtag.evaluation.zero_shot import chance
 from jaxtag.reproduce import zsl_splits as splits
+from jaxtag.reproduce.paper import scores
 from jaxtag.reproduce.zsl_examples import recommended
 from jaxtag.reproduce.zsl_paper import HITS, TABLE_1, TABLE_2, TABLE_3
 from jaxtag.reproduce.zsl_work import Work
@@ -74,9 +75,9 @@ def table_2(work: Work) -> dict[str, Any]:
         say(f"table 2: zsl/{system}")
         experiment = work.supervised(system, vectors, dim)
         found = over(work.out / "table-2" / system, f"zsl/{system}", experiment, work.dataset, name, folds)
-        rows.append({"system": system, "vectors": setting, **_scores(found, CLASSES), "paper": TABLE_2[system]})
+        rows.append({"system": system, "vectors": setting, **scores(found, CLASSES), "paper": TABLE_2[system]})
         baselines = found["baselines"]
-    rows += [{"system": b, "vectors": None, **_scores(found, CLASSES)} for b, found in baselines.items()]
+    rows += [{"system": b, "vectors": None, **scores(found, CLASSES)} for b, found in baselines.items()]
     return {"rows": rows, "folds": len(folds), "hashtags": len(folds[0].hashtags), "posts": _posts(folds[0])}
 
 
@@ -155,7 +156,7 @@ def section_7_4(work: Work) -> dict[str, Any]:
         experiment = work.supervised(system, vectors, dim)
         found = over(supervised / system, f"zsl/{system}", experiment, work.dataset, name, folds)
         hits = _hits(_method(work, zero_shot, COMPARED, vectors, dim, zero_name, zero))
-        rows.append({"vectors": kind, **_scores(found, CLASSES[:1]), "hits": hits})
+        rows.append({"vectors": kind, **scores(found, CLASSES[:1]), "hits": hits})
     searches = [_activations(work, s, f"{setting}-{protocol.dim}", protocol.dim, name) for s in protocol.activations]
     sizes = {"seen": seen, "unseen": held, "setting": setting, "pretrained": protocol.file is not None}
     sizes |= {"system": protocol.compared, "method": COMPARED}
@@ -204,10 +205,6 @@ def _hits(found: Mapping[str, Any]) -> dict[str, dict[str, float]]:
         for k in HITS
         if f"accuracy@{k}" in found["mean"]
     }
-
-
-def _scores(found: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, dict[str, float]]:
-    return {m: {what: found[what][m] for what in ("mean", "spread")} for m in names if m in found["mean"]}
 
 
 def _posts(split: Split) -> int:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from jaxtag.data.dataset import SETTINGS, Dataset, open_dataset
+from jaxtag.data.dataset import SETTINGS
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.experiment import Experiment
 from jaxtag.recipes import recipes, resolve
+from jaxtag.reproduce import paper
 from jaxtag.reproduce.zsl_splits import KINDS, PROTOCOLS, Protocol
 
 # Of every network at size tiny: few epochs, and sizes that do not differ between splits, which then share their steps.
@@ -21,29 +22,17 @@ TINY = {
 ENCODERS = {"paper": "zsl/rnn", "tiny": "zsl/ann"}
 
 
-@dataclass(frozen=True)
-class Work:
+@dataclass(frozen=True, kw_only=True)
+class Work(paper.Work):
     """What a reproduction is asked for.
 
     Attributes:
-      data, out: folders.
-      size: of the recipes.
       protocol: of the splits.
       encoder: recipe of what the zero-shot methods start from.
-      overrides: of each recipe's fields, by the recipe's name: `{"rnn": {"model.width": "256"}}`.
     """
 
-    data: Path
-    out: Path
-    size: str
     protocol: Protocol
     encoder: str
-    overrides: Mapping[str, Mapping[str, Any]] | None = None
-
-    @property
-    def dataset(self) -> Dataset:
-        """The dataset, opened."""
-        return open_dataset(self.data)
 
     def of(self, recipe: str) -> dict[str, Any]:
         """The overrides of a recipe."""
@@ -80,10 +69,8 @@ def check_overrides(work: Work) -> None:
     Raises:
       JaxtagError: naming the nearest recipe.
     """
-    known = [name.removeprefix("zsl/") for name in recipes() if name.startswith("zsl/")]
+    paper.check_overrides("zsl", work.overrides)
     for name, fields in (work.overrides or {}).items():
-        if name not in known:
-            raise JaxtagError(f"no recipe {name!r} in the zsl paper to override fields of", nearest(name, known))
         for key in fields:
             if key.startswith("encoder."):
                 encoder = work.encoder.rpartition("/")[2]
@@ -121,8 +108,5 @@ def work_of(
         for name in given:
             if name not in known:
                 raise JaxtagError(f"no {what} {name!r}", nearest(name, known))
-    fields: dict[str, dict[str, Any]] = {}
-    for key, value in (overrides or {}).items():
-        recipe, _, field = key.partition(".")
-        fields.setdefault(recipe, {})[field] = value
-    return Work(data, out, size, protocol, encoder, fields)
+    fields = paper.grouped(overrides)
+    return Work(data=data, out=out, size=size, protocol=protocol, encoder=encoder, overrides=fields)

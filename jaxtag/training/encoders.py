@@ -1,4 +1,4 @@
-"""What a zero-shot system starts from: its encoder, trained first, or mean word vectors; and its hashtags' vectors."""
+"""What a fitted system starts from: its encoder, trained first, or word vectors; if zero-shot, hashtags' vectors."""
 
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,13 @@ def given(encoder: Path, bound: Bound) -> tuple[dict[str, Any], Any]:
     Raises:
       JaxtagError: the encoder has no checkpoint yet.
     """
-    name = bound.experiment.model.vectors
-    host: dict[str, Any] = {"hashtags": usable_vectors(bound)}
+    host: dict[str, Any] = {"hashtags": usable_vectors(bound)} if bound.system.entry.zero_shot else {}
     params, collections = {}, {}
     if bound.encoder:
         state = restore_best(encoder, bound.encoder)
         params, collections = {"encoder": state["params"]}, state["collections"]
-    else:
-        host |= _mean_of_words(bound, name)
+    elif bound.system.sizes.vectors:
+        host |= _word_vectors(bound, bound.experiment.model.vectors)
     return params | jax.device_put(host, replicated(bound.mesh)), collections
 
 
@@ -54,7 +53,7 @@ def usable_vectors(bound: Bound) -> np.ndarray:
     return vectors
 
 
-def _mean_of_words(bound: Bound, name: str) -> dict[str, np.ndarray]:
+def _word_vectors(bound: Bound, name: str) -> dict[str, np.ndarray]:
     """`words [V, d]` and `counted [V]`, of every word id: words without a vector of their own do not count."""
     split, rows = bound.split, bound.system.sizes.words
     if reads_all_words(bound.experiment):

@@ -12,11 +12,11 @@ import numpy as np
 from jaxtag.data.batches import Source
 from jaxtag.estimators.moments import Moments, accumulate, finish, start
 from jaxtag.estimators.standard import centred
+from jaxtag.fitted import FittedSystem
 from jaxtag.parallel.mesh import replicated
 from jaxtag.progress import progress
 from jaxtag.runs import Bound
 from jaxtag.training.programs import KEPT, Shape, shape_of
-from jaxtag.zero_shot import Fitted
 
 Params = dict[str, Any]
 
@@ -24,7 +24,7 @@ Params = dict[str, Any]
 class Features:
     """Reads what `system` reads of posts, by `params` and `collections`; compiled once, for any number of posts."""
 
-    def __init__(self, bound: Bound, source: Source, system: Fitted, params: Params, collections: Any):
+    def __init__(self, bound: Bound, source: Source, system: FittedSystem, params: Params, collections: Any):
         """Read posts from `source`, `evaluation.batch` at a time; `system` is that of `bound`, or has its inputs."""
         self._source, self._size, self._put = source, bound.experiment.evaluation.batch, replicated(bound.mesh)
         self._variables: tuple[Params, Any] = (params, collections)
@@ -83,7 +83,7 @@ class _Key:
 
     shape: Shape
     encoder: str
-    system: Fitted = field(compare=False)
+    system: FittedSystem = field(compare=False)
 
 
 @lru_cache(maxsize=KEPT)

@@ -1,4 +1,4 @@
-"""Fitted runs: the encoder is trained, or is there; then a method is fitted to what it gives of the training posts.
+"""Fitted runs: the encoder, if any, is trained, or is there; then a method is fitted to what is read of training posts.
 
 RUN/encoder/              a run folder of its own, as `jaxtag train` makes them; one that is there is gone on with
 RUN/choosing/fold-<i>/    the encoders of a choice that has its own (`jaxtag.training.choice`)
@@ -6,6 +6,7 @@ RUN/fitted/fitted.npz     what was learned, as arrays
 RUN/fitted/fitted.json    what was chosen, by which scores, and what it was all fitted to
 """
 
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from jaxtag.estimators.vectors import check_vectors, without_vector
 from jaxtag.evaluation.evaluate import vectors_settings
 from jaxtag.files import check_seal, fingerprint, held, new_folder, read_json, seal, write_json
 from jaxtag.parallel.mesh import replicated
-from jaxtag.runs import FREE, Bound, begin, check_training, open_posts, parameters
+from jaxtag.runs import FREE, Bound, begin, open_posts, parameters
+from jaxtag.training import estimators
 from jaxtag.training.checkpoints import SEALS, Checkpoints
 from jaxtag.training.encoders import given, train_encoder
 from jaxtag.training.logs import say
 from jaxtag.training.methods import LEARN, Task
+from jaxtag.training.trainable import check_candidates, check_training
 
 FORMAT = 1
 _AGAIN = "give the train command again"
@@ -39,15 +42,16 @@ def fit(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
       bound: from `jaxtag.runs.bind`.
 
     Returns:
-      `{"run", "steps", "best_step", "seconds", "parameters", "chosen"}`; steps and seconds are the encoder's, 0 without
-      one.
+      `{"run", "steps", "best_step", "seconds", "parameters", "chosen"}`; steps are the encoder's, 0 without one, and
+      seconds its and those of fitting, where it was done now.
 
     Raises:
       JaxtagError: the folder is another run's or in use, a hashtag has no vector, features are not finite, or the
         encoder cannot be trained.
       Preempted: SIGTERM or SIGINT came while an encoder was trained; it is saved.
     """
-    usable = check_fitting(bound)
+    check_fitting(bound)
+    seconds = 0.0
     run.mkdir(parents=True, exist_ok=True)
     with held(run):
         begin(run, recipe, bound)
@@ -55,31 +59,43 @@ def fit(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
         fitted_to = _identity(run, bound)
         folder = run / "fitted"
         if not (folder / "fitted.json").is_file() or _info(folder)["fitted_to"] != fitted_to:
-            info, arrays = _learn(run, bound, usable)
+            started = time.perf_counter()
+            info, arrays = (_learn if bound.system.entry.zero_shot else estimators.learn)(run, bound)
+            info = {"format": FORMAT, "system": bound.system.entry.name} | info
             with new_folder(folder) as side:
                 np.savez(side / "fitted.npz", allow_pickle=False, **arrays)
                 write_json(side / "fitted.json", info | {"fitted_to": fitted_to, "files": seal(side)})
+            seconds = round(time.perf_counter() - started, 2)
     chosen = _info(folder)["chosen"]
     if chosen:
         say("fitted with " + ", ".join(f"{name} {value:g}" for name, value in chosen.items()))
     summary = {"run": str(run), "steps": before.get("steps", 0), "best_step": before.get("best_step", 0)}
-    return summary | {"seconds": before.get("seconds", 0.0), "parameters": parameters(bound), "chosen": chosen}
+    seconds += before.get("seconds", 0.0)
+    return summary | {"seconds": seconds, "parameters": parameters(bound), "chosen": chosen}
 
 
-def check_fitting(bound: Bound) -> np.ndarray:
+def check_fitting(bound: Bound) -> None:
     """Refuse to fit what cannot be fitted, or a zero-shot system whose hashtags have no vectors.
 
-    Returns:
-      Labels of the hashtags to learn from: those with a vector.
-
     Raises:
-      JaxtagError: a hashtag has no vector and model.missing is `refuse`, fewer than two seen ones have, or a training
-        or validation post has an unseen hashtag; or as `check_training`, of the encoder.
+      JaxtagError: as `usable_hashtags`; a candidate is unseen that the system could not rank; a training or validation
+        post has an unseen hashtag; or as `check_training`, of the encoder.
     """
-    split, settings = bound.split, bound.experiment.model
-    check_apart(bound.dataset, split)
+    check_candidates(bound)
+    check_apart(bound.dataset, bound.split)
     if bound.encoder:
         check_training(bound.encoder)
+    if bound.system.entry.zero_shot:
+        usable_hashtags(bound)
+
+
+def usable_hashtags(bound: Bound) -> np.ndarray:
+    """Labels of the hashtags that a zero-shot system learns from: those with a vector.
+
+    Raises:
+      JaxtagError: a hashtag has none and model.missing is `refuse`, or fewer than two seen ones have.
+    """
+    split, settings = bound.split, bound.experiment.model
     vectors = split.hashtag_vectors(settings.vectors, settings.hashtag_vectors)
     names = [bound.dataset.hashtags.entries[h] for h in split.named]
     if settings.missing == "refuse":
@@ -116,13 +132,14 @@ def restore(run: Path, bound: Bound) -> dict[str, Any]:
     return {"params": params | {"fitted": jax.device_put(fitted, replicated(bound.mesh))}, "collections": collections}
 
 
-def _learn(run: Path, bound: Bound, usable: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What fitted.json says, and the arrays."""
+def _learn(run: Path, bound: Bound) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What fitted.json says of a zero-shot system, and the arrays."""
+    usable = usable_hashtags(bound)
     task = Task(run, bound, usable, open_posts(bound, say))
     entry, split = bound.system.entry, bound.split
     arrays, chosen, tried = LEARN[entry.name](task)
     left = np.setdiff1d(np.arange(len(split.hashtags)), usable)
-    info = {"format": FORMAT, "system": entry.name, "chosen": chosen, "tried": tried}
+    info: dict[str, Any] = {"chosen": chosen, "tried": tried}
     info |= {"posts": len(split.train), "hashtags": len(usable), "vectors": vectors_settings(bound)}
     info["left_out"] = [bound.dataset.hashtags.entries[split.hashtags[i]] for i in left]
     return info, {name: np.asarray(array) for name, array in arrays.items()}
@@ -148,5 +165,6 @@ def _identity(run: Path, bound: Bound) -> str:
         if best is None:
             raise JaxtagError(f"{run / 'encoder'} has no checkpoint yet", "train it first")
         state = read_json(folder / SEALS, "list of seals")[str(best)]
-    files = bound.split.vectors_info(bound.experiment.model.vectors)["files"]
+    named = bound.system.sizes.vectors  # 0 where no word vectors are read
+    files = bound.split.vectors_info(bound.experiment.model.vectors)["files"] if named else {}
     return fingerprint([settings, bound.experiment.system, bound.split.fingerprint, files, state])

@@ -11,25 +11,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxtag.data import order
 from jaxtag.data.batches import Source
 from jaxtag.errors import Diverged, JaxtagError, Preempted
 from jaxtag.evaluation.evaluate import Evaluator
 from jaxtag.files import held
-from jaxtag.parallel.mesh import replicated
-from jaxtag.runs import Bound, begin, check_training, open_posts, parameters
+from jaxtag.fitted import Sampled
+from jaxtag.runs import Bound, begin, open_posts, parameters
 from jaxtag.training.checkpoints import Checkpoints
+from jaxtag.training.learners import BySteps, BySweeps, Learner
 from jaxtag.training.logs import Log, say
 from jaxtag.training.memory import Memory
-from jaxtag.training.programs import padded, programs_of, shape_of
-from jaxtag.training.schedules import total_steps
-from jaxtag.training.state import numbers_of
-from jaxtag.training.step import SUMS
+from jaxtag.training.trainable import check_training
 from jaxtag.training.validation import Loss
 
 
 def train(run: Path, recipe: str, bound: Bound, start: Callable[[Any], Any] = lambda state: state) -> dict[str, Any]:
-    """Train `bound`, a gradient system, in the folder `run`, from its newest checkpoint where it has one.
+    """Train `bound`, by gradient or in sweeps, in the folder `run`, from its newest checkpoint where it has one.
 
     Args:
       run: the run folder.
@@ -87,28 +84,27 @@ class Trainer:
         vectors: np.ndarray | None,
         start: Callable[[Any], Any] = lambda state: state,
     ):
-        """Restore the newest checkpoint of `run`, or make the first state from `vectors`, and `start` of it."""
+        """Restore the newest checkpoint of `run`, or make the first state; of a gradient system from `vectors`."""
         training, self._bound = bound.experiment.training, bound
         self._path, self._training = run, training
-        self._per_epoch = order.steps_per_epoch(len(bound.split.train), training.batch)
-        self._total = total_steps(training, len(bound.split.train))
+        self._learner: Learner
+        if isinstance(bound.system, Sampled):
+            self._learner = BySweeps(bound, source)
+        else:
+            self._learner = BySteps(bound, source, vectors, start)
+        self._per_epoch, self._total = self._learner.per_epoch, self._learner.total
         self._every = training.evaluate_every or self._per_epoch
         say(
             f"{parameters(bound):,} parameters; {len(bound.split.train):,} posts, "
             f"{len(bound.split.hashtags)} hashtags; {self._per_epoch} steps an epoch; mesh {dict(bound.mesh.shape)}"
         )
-        self._source, self._vectors = source, vectors
-        self._programs = programs_of(shape_of(bound, source))
         self._evaluator = Evaluator(bound, source, bound.split.hashtags)
-        self._loss = Loss(self._programs.loss, source, bound.experiment.evaluation.batch, bound.mesh)
+        self._loss = Loss(self._learner.loss, source, bound.experiment.evaluation.batch, bound.mesh)
         self._checkpoints = Checkpoints(run / "checkpoints")
-        table = bound.system.sizes.hashtags
-        numbers = numbers_of(bound.experiment, bound.split.train, len(bound.split.hashtags), table)
-        self._numbers = self._put(numbers | {"rows": padded(numbers["rows"])})
-        self._memory, self._state = self._begin(start)
+        self._memory, self._state = self._begin()
         self._lower()
         self._log = Log(run, self._step, self._total, training.tensorboard)
-        self._pending: tuple[int, int, Any] | None = None  # first step, steps, sums of the dispatch in flight
+        self._pending: tuple[int, int, Any] | None = None  # first step, steps, what the dispatch in flight tells
         self._clock = self._saved = time.perf_counter()
         self._pace = 1  # steps a dispatch, set by the measured speed
 
@@ -119,7 +115,7 @@ class Trainer:
             self._clock = time.perf_counter()
             while not self._memory.finished:
                 steps = min(
-                    self._pace, self._source.steps, self._total - self._step, self._every - self._step % self._every
+                    self._pace, self._learner.most, self._total - self._step, self._every - self._step % self._every
                 )
                 self._launch(steps)
                 if self._step % self._every == 0 or self._step == self._total:
@@ -136,28 +132,23 @@ class Trainer:
         self._checkpoints.close()
         self._log.close()
 
-    def _begin(self, start: Callable[[Any], Any]) -> tuple[Memory, Any]:
+    def _begin(self) -> tuple[Memory, Any]:
         self._step = self._checkpoints.newest() or 0
         if self._step:
             state, memory = self._checkpoints.restore(self._step, self._bound.abstract)
             memory.pop("format")
             say(f"going on from step {self._step}")
             return Memory(**memory).ended(self._step, self._total, self._training), state
-        return Memory(), start(self._programs.create(self._training.seed, self._vectors))
-
-    def _put(self, values: Any) -> Any:
-        return jax.device_put(values, replicated(self._bound.mesh))
+        return Memory(), self._learner.first()
 
     def _lower(self) -> None:
         """Train on at the rate that the schedule `plateau` has come to."""
         if self._memory.drops:
-            rate = np.float32(self._memory.learning_rate(self._training))
-            self._numbers = self._numbers | {"learning_rate": self._put(rate)}
+            self._learner.lower(self._memory.learning_rate(self._training))
 
     def _launch(self, steps: int) -> None:
         """Start a dispatch, then look at the one before it: the device never waits for the host."""
-        feed = self._source.feed(self._step, steps)
-        self._state, sums = self._programs.dispatch(self._state, self._numbers, feed, self._put(np.int32(steps)))
+        self._state, sums = self._learner.dispatch(self._state, self._step, steps)
         self._look()
         self._pending = (self._step, steps, sums)
         self._step += steps
@@ -172,32 +163,21 @@ class Trainer:
             return
         first, steps, sums = self._pending
         self._pending = None
-        loss, weight, norm, rates, rows = (np.asarray(jax.device_get(sums[k]))[:steps] for k in SUMS)
+        jax.block_until_ready(sums)
         now = time.perf_counter()
         seconds, self._clock = now - self._clock, now
-        bad = ~(np.isfinite(loss) & np.isfinite(norm))
-        if bad.any():
+        row, bad = self._learner.told(sums, first, steps, seconds)
+        if bad is not None:
             kept = self._checkpoints.newest()
             raise Diverged(
-                f"the loss is not finite at step {first + int(bad.argmax())}; "
+                f"the loss is not finite at step {bad}; "
                 + (f"the checkpoint of step {kept} is kept" if kept else "nothing was saved yet"),
                 "lower training.learning_rate or training.clip",
             )
         self._pace = max(1, min(2 * steps, round(steps * self._training.dispatch_seconds / seconds)))
         self._memory = replace(self._memory, seconds=self._memory.seconds + seconds)
-        row = {
-            "kind": "train",
-            "step": first + steps,
-            "epoch": (first + steps) / self._per_epoch,
-            "loss": float(loss.sum() / weight.sum()),
-            "gradient_norm": float(norm.mean()),
-            "learning_rate": float(f"{rates[-1]:.7g}"),  # as it is written: a float32 has no more digits
-            "posts_per_second": steps * self._training.batch / seconds,
-            "seconds": self._memory.seconds,
-        }
-        if rows.any():  # row-sparse tables: the most rows a step touched, and the steps that touched too many
-            row |= {"rows": int(rows.max()), "overflowed": int((rows > self._training.rows).sum())}
-        self._log.write(row, show=("loss", "posts_per_second"))
+        at = {"kind": "train", "step": first + steps, "epoch": (first + steps) / self._per_epoch}
+        self._log.write(at | row | {"seconds": self._memory.seconds}, show=self._learner.shown)
 
     def _evaluate(self) -> None:
         """Evaluate on the validation part, decide whether to go on, save."""
@@ -205,7 +185,7 @@ class Trainer:
         name = self._bound.experiment.evaluation.metric
         rows = self._bound.split.part("validation")
         found = self._evaluator(self._state, rows).metrics
-        loss = self._loss(self._state, self._numbers, rows)
+        loss = self._loss(self._state, self._learner.numbers, rows)
         value, before = found[name], self._memory
         self._memory = m = before.judged(value, self._step, self._total, self._training)
         if m.drops > before.drops:

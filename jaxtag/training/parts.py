@@ -64,7 +64,7 @@ def by_length(gradient: Gradient, parts: int, columns: tuple[str, ...], mesh: Me
     """
 
     def summed(params: Any, collections: Any, batch: Any, numbers: Any, keys: jax.Array) -> Any:
-        if parts == 1 and not _packs(mesh):  # the order of posts changes nothing
+        if parts == 1 and not packs(mesh):  # the order of posts changes nothing
             return gradient(params, collections, batch, numbers, keys)
         split, most = _sorted(batch, keys, parts, columns)
         if mesh is not None:
@@ -75,7 +75,7 @@ def by_length(gradient: Gradient, parts: int, columns: tuple[str, ...], mesh: Me
                 sums, collections = carry
                 part, own = jax.tree.map(lambda x: x[j], split)
                 part |= {name: part[name][..., :length] for name in columns}
-                with sorted_by_length(_packs(mesh)):
+                with sorted_by_length(packs(mesh)):
                     (loss, (weight, collections)), grads = gradient(params, collections, part, numbers, own)
                 return jax.tree.map(jnp.add, sums, (loss, weight, grads)), collections
 
@@ -99,7 +99,7 @@ def by_length(gradient: Gradient, parts: int, columns: tuple[str, ...], mesh: Me
     return summed
 
 
-def _packs(mesh: Mesh | None) -> bool:
+def packs(mesh: Mesh | None) -> bool:
     """Whether padding is left out inside a program: each post must be whole on a device, and small products cheap."""
     devices = jax.devices()[:1] if mesh is None else mesh.devices.flat
     return len(devices) == 1 and devices[0].platform == "cpu"

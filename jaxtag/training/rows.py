@@ -7,10 +7,13 @@ norm is taken over what is combined, and an optimizer slot is a leaf like its ta
 Against dense tables, `sgd` and `adagrad` give the same numbers, but for rounding. l2 and weight decay differ: they
 reach the rows of the batch, and the row of padding, instead of all. `lazy_adam` is the rule that this makes of Adam.
 
-A batch with more distinct ids than `training.rows` takes the whole tables through the same step, rows that it does not
-name masked: slower, the same numbers, nothing dropped. Either way is a loop of no or one turn: XLA updates what a loop
-carries in place, where `lax.cond` copies the tables (tests/benchmarks/rows.py). Under vmap a loop runs both for
-members that differ, and copies the tables to choose between them.
+Where one CPU has the whole batch, words of history lie in bins that are nearly full (`jaxtag.layers.bags`).
+
+A batch with more distinct ids than `training.rows`, or more words of history than the bins have room for, takes the
+whole tables through the same step, rows that it does not name masked: slower, the same numbers, nothing dropped. Either
+way is a loop of no or one turn: XLA updates what a loop carries in place, where `lax.cond` copies the tables
+(tests/benchmarks/rows.py). Under vmap a loop runs both for members that differ, and copies the tables to choose between
+them.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,10 +24,12 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
+from jaxtag.data.posts import HISTORY
 from jaxtag.experiment import Training
+from jaxtag.layers import bags
 from jaxtag.parallel.mesh import replicated
 from jaxtag.systems import Indexed, System
-from jaxtag.training.parts import Gradient
+from jaxtag.training.parts import Gradient, packs
 from jaxtag.training.row_gradients import RowGradient
 
 Step = Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], tuple[dict[str, Any], dict[str, jax.Array]]]
@@ -57,6 +62,7 @@ def by_rows(system: System, sized: Callable[[System], Step], training: Training,
     if not groups:
         return sized(system)
     capacity = {g: min(training.rows, getattr(system.sizes, g.size)) for g in groups}
+    room = system.sizes.packed if _packs(training, mesh) else 0
     compact, whole = sized(system.resized(**{g.size: capacity[g] for g in groups})), sized(system)
 
     def everywhere(x: jax.Array) -> jax.Array:
@@ -67,12 +73,14 @@ def by_rows(system: System, sized: Callable[[System], Step], training: Training,
         found = {g: distinct(ids[g], getattr(system.sizes, g.size), capacity[g]) for g in groups}
         count = jnp.stack([found[g][2] for g in groups])
         over = (count > jnp.array([capacity[g] for g in groups])).any()
+        over |= room > 0 and ~bags.fits(batch[HISTORY], room)
 
         def few(state: Any) -> tuple[Any, dict[str, jax.Array]]:
             rows = {table: found[g][0] for g in groups for table in g.tables}
             part = _at(rows, lambda r, x: everywhere(x.at[r].get(mode="fill", fill_value=0)), state)
             places = {name: p for g in groups for name, p in _places(batch, g.columns, found[g][1]).items()}
-            new, sums = compact(part, numbers, batch | places)
+            with bags.packed_words(room):
+                new, sums = compact(part, numbers, batch | places)
             put = lambda r, n, x: x.at[r].set(n, mode="drop", unique_indices=True)  # noqa: E731
             return _at(rows, put, new, state), sums
 
@@ -82,16 +90,21 @@ def by_rows(system: System, sized: Callable[[System], Step], training: Training,
             new, sums = whole(_at(rows, lambda u, x: jnp.where(u, x, 0), state), numbers, batch)
             return _at(rows, jnp.where, new, state), sums
 
-        if all(capacity[g] >= len(ids[g]) for g in groups):  # never too many: no second program to compile
+        if not room and all(capacity[g] >= len(ids[g]) for g in groups):  # never too many: no second program
             state, sums = few(state)
             return state, sums | {"rows": count.max().astype(jnp.float32)}
-        told = jax.eval_shape(few, state)[1]
-        carry = (state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), told))
+        carry = (state, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(few, state)[1]))
         carry = lax.fori_loop(0, 1 - over.astype(jnp.int32), lambda _, c: few(c[0]), carry)
         state, sums = lax.fori_loop(0, over.astype(jnp.int32), lambda _, c: many(c[0]), carry)
         return state, sums | {"rows": count.max().astype(jnp.float32)}
 
     return train_step
+
+
+def _packs(training: Training, mesh: Mesh | None) -> bool:
+    """Whether a step's batch is computed in one piece that may be put in bins."""
+    whole = training.accumulate == 1 and not training.by_length
+    return whole and packs(mesh) and bags.can_pack(training.batch)
 
 
 def gradient_by_rows(system: System, sized: Callable[[System], Gradient], mesh: Mesh | None) -> Gradient:

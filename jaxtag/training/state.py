@@ -76,22 +76,26 @@ def abstract_state(system: System, optimizer: Optimizer, mesh: Mesh) -> State:
 def make_create(system: System, optimizer: Optimizer, abstract: State, mesh: Mesh) -> Callable[..., State]:
     """`create(seed, vectors) -> state`: the state before the first step, each device making its own part.
 
-    Its arguments are the seed of the initial values, and word vectors `[words, d]` that the word table's rows, from the
-    first word on, start from, or None.
+    Its arguments are the seed of the initial values, and word vectors `[words, d]` that the rows of the word table,
+    and of a model's other tables of words, start from, from the first word on, or None.
 
     Args:
       system, optimizer: as given to `abstract_state`, which gave `abstract`.
       abstract: where every leaf goes.
       mesh: where they go.
     """
+    named = (path.partition("/")[0] for g in system.entry.indexed if g.size == "words" for path in g.tables)
+    tables = {"word_table", *named}  # an encoder's is not among a zero-shot system's own
 
     def create(seed: jax.Array, vectors: tuple[jax.Array, jax.Array] | None) -> State:
         state = unbox(_initial(system, optimizer, key_of(seed, INITIAL)))
         if vectors is not None:
-            table, (rows, many) = state["params"]["word_table"]["table"], vectors
-            first = table[FIRST_WORD:]
-            rows = jnp.where(jnp.arange(len(first))[:, None] < many, rows, first)
-            state["params"]["word_table"]["table"] = table.at[FIRST_WORD:].set(rows)
+            for name in sorted(tables & set(state["params"])):
+                table, (rows, many) = state["params"][name]["table"], vectors
+                first = table[FIRST_WORD:]
+                known = (jnp.arange(len(first)) < many).reshape(-1, *[1] * (table.ndim - 1))
+                start = jnp.where(known, rows if table.ndim == 2 else rows[:, None], first)
+                state["params"][name]["table"] = table.at[FIRST_WORD:].set(start)
         return state
 
     program = jax.jit(create, out_shardings=jax.tree.map(lambda x: x.sharding, abstract))

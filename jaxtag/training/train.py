@@ -1,4 +1,4 @@
-"""Training any run: by gradient, or fitted to an encoder that is trained by gradient first."""
+"""Training any run: by gradient, in sweeps, or fitted, perhaps to an encoder that is trained by gradient first."""
 
 from pathlib import Path
 from typing import Any
@@ -7,11 +7,13 @@ import jax
 
 from jaxtag.data.unseen import check_apart
 from jaxtag.files import held
-from jaxtag.runs import Bound, begin, check_candidates, check_training, restore_best
+from jaxtag.fitted import FittedSystem
+from jaxtag.runs import Bound, begin, restore_best
 from jaxtag.training import loop
 from jaxtag.training.encoders import train_encoder, usable_vectors
 from jaxtag.training.fitting import check_fitting, fit
-from jaxtag.zero_shot import BRANCH, CONSTANTS, Fitted, Joint
+from jaxtag.training.trainable import check_candidates, check_training
+from jaxtag.zero_shot import BRANCH, CONSTANTS, Joint
 
 
 def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
       Preempted: SIGTERM or SIGINT came; everything is saved.
     """
     check(bound)
-    if isinstance(bound.system, Fitted):
+    if isinstance(bound.system, FittedSystem):
         return fit(run, recipe, bound)
     if isinstance(bound.system, Joint):
         return _train_joint(run, recipe, bound, bound.system)
@@ -42,9 +44,10 @@ def check(bound: Bound) -> None:
     """Refuse to train what cannot be trained.
 
     Raises:
-      JaxtagError: as `jaxtag.runs.check_training`, `check_candidates` and `jaxtag.training.fitting.check_fitting`.
+      JaxtagError: as `check_training` and `check_candidates` of `jaxtag.training.trainable`, and as
+        `jaxtag.training.fitting.check_fitting`.
     """
-    if isinstance(bound.system, Fitted):
+    if isinstance(bound.system, FittedSystem):
         check_fitting(bound)
         return
     check_candidates(bound)

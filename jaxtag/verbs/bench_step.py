@@ -25,6 +25,7 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--seconds", type=float, default=2.0, metavar="S", help="a block lasts (2)")
     p.add_argument("--words", type=int, default=60_000, metavar="N", help="words of made-up posts (60000)")
     p.add_argument("--hashtags", type=int, default=50, metavar="N", help="hashtags of made-up posts (50)")
+    p.add_argument("--uniform", action="store_true", help="make up posts whose words are all equally likely")
     shared.data_option(p, help="measure on the training posts of this dataset, not on made-up ones")
     shared.split_option(p)
     p.add_argument("--threads", type=int, default=0, metavar="N", help="threads of PyTorch (as many as cores)")
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> shared.Said:
             resolve(recipe, args.size, args.overrides), "measurement of steps"
         )  # a mistake is found before anything is measured
     setup = step.Setup(
-        args.size, args.overrides, args.against, args.rounds, args.seconds, args.words, args.hashtags,
+        args.size, args.overrides, args.against, args.rounds, args.seconds, args.words, args.hashtags, args.uniform,
         str(args.data.resolve()) if args.data else "", args.split, args.threads, args.torch_compile,
     )  # fmt: skip
     found = step.bench(chosen, setup)

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> shared.Said:
 
 
 def notes(found: dict[str, Any]) -> list[str]:
-    """What the table does not say of a zero-shot evaluation."""
+    """What the table does not say: of a zero-shot evaluation, and of word vectors."""
     said = []
     if "generalised" in found:
         g, names = found["generalised"], ("seen", "unseen", "harmonic")
@@ -49,5 +49,6 @@ def notes(found: dict[str, Any]) -> list[str]:
         )
         name = v["name"] if v["name"] == v["setting"] else f"{v['name']}, {v['setting']}"
         name += f", {v['kind']}" if "kind" in v else ""
-        said.append(f"hashtags' vectors: {name}{words}; {found['candidates']['count']} candidates")
+        what = "hashtags' vectors" if v.get("of", "hashtags") == "hashtags" else "word vectors"
+        said.append(f"{what}: {name}{words}; {found['candidates']['count']} candidates")
     return said

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jaxtag.errors import JaxtagError
 from jaxtag.verbs import shared
 
 SUMMARY = "Recommend hashtags for a text, or for JSON lines from standard input."
@@ -12,7 +13,10 @@ EXAMPLES = """\
   jaxtag recommend RUN "sunset over the harbour tonight"
   jaxtag recommend RUN "sunset over the harbour tonight" -k 3 --candidates travel,food,music
   jaxtag recommend RUN "sunset over the harbour tonight" --candidates trending:7
+  jaxtag recommend RUN "sunset over the harbour tonight" --author ann --explain
   jaxtag recommend RUN < posts.jsonl > recommended.jsonl     lines like {"text": "..."}
+runs that read history: a line may have "author": "ann", whose latest posts in the dataset are read, or
+"history": ["...", "..."], the latest first
 """
 AMONG = (
     "recommend among these only, or among popular:N, the N most used, or trending:DAYS (:N), the N (100) most used in "
@@ -27,19 +31,32 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("-k", type=int, default=5, help="how many hashtags (5)")
     p.add_argument("--candidates", metavar="A,B,C", help=AMONG)
     p.add_argument("--candidates-file", type=Path, metavar="F", help="the same, one a line")
+    p.add_argument("--author", default="", metavar="ID", help="who wrote TEXT: their posts in the dataset are read too")
+    p.add_argument("--explain", action="store_true", help="say which words and which earlier posts counted")
 
 
 def run(args: argparse.Namespace) -> shared.Said:
     """Recommend; what lines are given in are answered as they come."""
+    from jaxtag.explain import render
     from jaxtag.parallel.compiling import keep_compiled
-    from jaxtag.recommend import open_recommender, recommend_lines
+    from jaxtag.recommend import STRANGER, is_stranger, open_recommender, recommend_lines
+    from jaxtag.requests import Request
 
     keep_compiled()
-    recommender = open_recommender(args.run, args.k, args.candidates, args.candidates_file, args.data)
+    if args.author and args.text is None:
+        raise JaxtagError("--author goes with a TEXT", 'in JSON lines, name each line\'s "author"')
+    recommender = open_recommender(args.run, args.k, args.candidates, args.candidates_file, args.data, args.explain)
     if args.text is None:
         return recommend_lines(recommender, sys.stdin.buffer, sys.stdout), ""
-    found = recommender([args.text])[0]
-    return {"text": args.text, "hashtags": found}, "\n".join(map(_line, found))
+    request = Request(args.text, args.author)
+    if args.author and not recommender.reader.reads_history:
+        raise JaxtagError(f"--author {args.author}: the system of {args.run} reads no history", "leave --author out")
+    if is_stranger(recommender, request):
+        print(f"jaxtag: --author {args.author}: {STRANGER}", file=sys.stderr)
+    found = recommender.answer([request])[0]
+    said = ["\n".join(map(_line, found["hashtags"]))] + ([render(found["explanation"])] if args.explain else [])
+    author = {"author": args.author} if args.author else {}
+    return {"text": args.text, **author, **found}, "\n\n".join(said)
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -1,0 +1,130 @@
+"""lxmert4hashtag/lxmert: LXMERT (Tan & Bansal 2019) over WordPieces and an image's objects (SYSTEMS 3).
+
+A batch has `wordpieces [B, T]`, [CLS] first; `regions [B, R, features]`, `boxes [B, R, 4]`, x1 y1 x2 y2 in 0 … 1; and
+`region_count [B]`, how many of the R are real.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxtag.layers.cross_modal import CrossModalStack, ObjectEmbedding, Pair, TextEmbedding
+from jaxtag.layers.dropout import split
+from jaxtag.layers.embedding import SoftmaxHead
+from jaxtag.layers.parameters import Dense
+from jaxtag.layers.transformer import ACTIVATIONS, LayerNorm, TransformerStack
+
+EPS, SPREAD, ACTIVATION = 1e-12, 0.02, "gelu"  # of every normalisation, kernel and feed-forward layer, as BERT's
+COLUMNS = ("wordpieces", "regions", "boxes", "region_count")  # of a batch
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes of the network; by default those of the published weights.
+
+    Attributes:
+      width, heads, inner: of every layer; `inner` is the feed-forward layers' width.
+      language_layers, object_layers: that read words alone, and objects alone.
+      cross_layers: in which words and objects read each other.
+      places: longest text, in WordPieces.
+      features: numbers that a detector gives of an object.
+      head: what reads the words' last states: `vqa`, as in LXMERT's question answering, the pooled one, a hidden layer
+        of twice the width and a linear one; `linear`, a linear layer on the state of [CLS]. The paper does not say.
+      remat: whether a layer's inner values are computed again for the gradient, which saves memory.
+      unroll: whether the program has every layer written out, which runs faster and compiles longer than a loop.
+      dropout: rate on embeddings, attention weights and what every sub-layer gives.
+    """
+
+    width: int = 768
+    heads: int = 12
+    inner: int = 3072
+    language_layers: int = 9
+    object_layers: int = 5
+    cross_layers: int = 5
+    places: int = 512
+    features: int = 2048
+    head: Literal["vqa", "linear"] = "vqa"
+    remat: bool = False
+    unroll: bool = False
+    dropout: float = 0.1
+
+
+class Encoder(nn.Module):
+    """Words and objects to their states, and the state of [CLS] to the pooled one.
+
+    Attributes:
+      settings: its sizes.
+      words: rows of the word table.
+    """
+
+    settings: Settings
+    words: int
+
+    def setup(self) -> None:
+        """Declare the layers."""
+        s = self.settings
+        self.text = TextEmbedding(self.words, s.places, s.width, EPS, SPREAD)
+        self.objects = ObjectEmbedding(s.width, EPS, SPREAD)
+        sizes = (s.width, s.heads, s.inner, ACTIVATION, EPS, True)
+        self.language = TransformerStack(s.language_layers, *sizes, s.remat, s.unroll, SPREAD)
+        self.vision = TransformerStack(s.object_layers, *sizes, s.remat, s.unroll, SPREAD)
+        self.cross = CrossModalStack(s.cross_layers, *sizes, SPREAD, s.remat, s.unroll)
+        self.pooler = Dense(s.width, SPREAD)
+
+    def __call__(
+        self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None, whole: bool = True
+    ) -> Pair:
+        """A batch to its words' states `[B, T, d]` and its objects' `[B, R, d]`.
+
+        Without `whole`, to the state of [CLS] `[B, 1, d]`, and the objects' as the last layer is given them.
+        """
+        k = split(keys, 5)
+        language, words = self.text(batch["wordpieces"], rate, k[0])
+        objects = jnp.arange(batch["regions"].shape[1]) < batch["region_count"][:, None]
+        vision = self.objects(batch["regions"], batch["boxes"], objects, rate, k[1])
+        language = self.language(language, words, rate, k[2])
+        vision = self.vision(vision, objects, rate, k[3])
+        return self.cross(language, vision, (words, objects), rate, k[4], whole)
+
+    def pool(self, first: jax.Array) -> jax.Array:
+        """tanh(W h + b) of the state h of [CLS], `[B, d]` to `[B, d]`."""
+        return jnp.tanh(self.pooler(first))
+
+
+class Model(nn.Module):
+    """Posts to scores over hashtags; `features` is what the last linear layer reads."""
+
+    settings: Settings
+    words: int
+    hashtags: int
+
+    def setup(self) -> None:
+        """Declare the layers."""
+        s = self.settings
+        self.encoder = Encoder(s, self.words)
+        width = s.width * (2 if s.head == "vqa" else 1)
+        if s.head == "vqa":
+            self.hidden, self.norm = Dense(width, SPREAD), LayerNorm(EPS)
+        self.head = SoftmaxHead(self.hashtags, width, spread=SPREAD)
+
+    def features(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """A batch to `[B, 2 width]`, `[B, width]` of a linear head; dropout at `rate` when there are keys `[B]`."""
+        first = self.encoder(batch, rate, keys, whole=False)[0][:, 0]
+        if self.settings.head == "linear" and not self.is_initializing():  # which declares the pooler too
+            return first
+        pooled = self.encoder.pool(first)
+        return self.norm(ACTIVATIONS[ACTIVATION](self.hidden(pooled))) if self.settings.head == "vqa" else first
+
+    def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+        """A batch to logits `[B, hashtags]`."""
+        return self.head(self.features(batch, rate, keys))
+
+    def encode(
+        self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """A batch to its words' states `[B, T, d]`, its objects' `[B, R, d]` and the pooled state `[B, d]`."""
+        language, vision = self.encoder(batch, rate, keys)
+        return language, vision, self.encoder.pool(language[:, 0])

@@ -1,0 +1,69 @@
+"""What can be trained on which split: refused in one line, before anything is compiled."""
+
+import numpy as np
+
+from jaxtag.errors import JaxtagError
+from jaxtag.fitted import Sampled
+from jaxtag.parallel.mesh import check_batch
+from jaxtag.runs import Bound
+from jaxtag.training.logs import check_tensorboard
+
+
+def check_training(bound: Bound) -> None:
+    """Refuse to train what cannot be trained.
+
+    Raises:
+      JaxtagError: the batch or a part of it does not divide over the mesh or is larger than the training part,
+        the validation part is empty, the split or accumulation does not fit the objective, or tensorboardX is
+        asked for and absent.
+    """
+    training, split = bound.experiment.training, bound.split
+    split.part("validation")  # what early stopping and the best checkpoint go by
+    if training.tensorboard:
+        check_tensorboard()
+    if isinstance(bound.system, Sampled):  # a block of posts is a device's own, and may be any
+        return
+    check_batch("training.batch", training.batch, bound.mesh)
+    if training.batch > len(split.train):
+        raise JaxtagError(
+            f"training.batch is {training.batch}, {split.path} has {len(split.train)} training posts",
+            "make the batch smaller",
+        )
+    _check_parts(bound)
+    if training.objective == "single" and split.info["hashtags_per_post"] != "one":
+        raise JaxtagError(
+            f"training.objective single needs posts with exactly one hashtag, {split.path} keeps all",
+            f"jaxtag-prep split --data {bound.dataset.path} --name single --per-post one, "
+            "or --training.objective pairs",
+        )
+
+
+def check_candidates(bound: Bound) -> None:
+    """Refuse a split whose candidates the system could not rank once trained.
+
+    Raises:
+      JaxtagError: some are unseen, and the system ranks only what it trains on.
+    """
+    split, entry = bound.split, bound.system.entry
+    unseen = len(np.setdiff1d(split.candidates, split.hashtags))
+    if unseen and not entry.zero_shot:
+        raise JaxtagError(
+            f"{entry.name} ranks only hashtags that it trains on, and {unseen} of the {len(split.candidates)} "
+            f"candidates of {split.path} are unseen",
+            "train on a split whose candidates are all seen, or a zero-shot system such as zsl/eszsl",
+        )
+
+
+def _check_parts(bound: Bound) -> None:
+    training = bound.experiment.training
+    made = {"accumulate": training.accumulate, "by_length": training.by_length or 1}
+    if (parts := made["accumulate"] * made["by_length"]) == 1:
+        return
+    by = " and ".join(f"training.{name} {n}" for name, n in made.items() if n > 1)
+    check_batch(f"training.batch / {parts}, by {by},", training.batch // parts, bound.mesh)
+    if bound.system.objective.couples:
+        raise JaxtagError(
+            f"{by} would divide a batch, but training.objective {training.objective} compares its posts with each "
+            "other",
+            "--training.accumulate 1 --training.by_length 0",
+        )
