@@ -15,6 +15,7 @@ One learned in sweeps has `scores`, of its state's params and collections, and w
 """
 
 import importlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FittedSystem(System):
+class FittedSystem(System, ABC):
     """A system fitted at once. Its params are
 
         encoder    the encoder's params; or `words`, a vector for each word id, and `counted`, which ids have one
@@ -46,13 +47,13 @@ class FittedSystem(System):
     settings: Any
     encoder: System | None
 
+    @abstractmethod
     def read(self, params: Any, collections: Any, batch: dict[str, Any]) -> jax.Array:
         """What it reads of a batch, `[B, p]` float32."""
-        raise NotImplementedError
 
+    @abstractmethod
     def shapes(self) -> dict[str, Any]:
         """Shape of each array that is learned, beside the encoder's."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class Estimator(FittedSystem):
 
     def scores(self, params: Any, collections: Any, batch: dict[str, Any]) -> jax.Array:
         """The score of every hashtag for every post of a batch, `[B, L]` float32."""
+        if self.entry.output == "table":
+            return super().scores(params, collections, batch)
         given = batch if self.code.READS == "counts" else self.read(params, collections, batch)
         return self.code.scores(self.settings, params["fitted"], given)
 

@@ -41,9 +41,13 @@ def rank(system: System, params: Any, collections: Any, batch: dict[str, Any], t
       candidates' order.
     """
     if system.entry.output == "scores":
-        scores = system.scores(params, collections, batch)[:, table]
-        return _best(jnp.broadcast_to(jnp.arange(len(table), dtype=jnp.int32), scores.shape), scores, k)
+        return _of_scores(system.scores(params, collections, batch)[:, table], k)
     return top_k(system.query(params, collections, batch), table, k)
+
+
+def _of_scores(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """The best of candidates' scores `[B, C]`, as of `rank`."""
+    return _best(jnp.broadcast_to(jnp.arange(scores.shape[1], dtype=jnp.int32), scores.shape), scores, k)
 
 
 def recommend(
@@ -58,8 +62,8 @@ def recommend(
       mesh, count: as of `top_k`.
     """
     if system.entry.output == "scores":
-        positions, best = rank(system, params, collections, batch, table, k)
         every = system.scores(params, collections, batch)[:, table]
+        positions, best = _of_scores(every, k)
     else:
         query = system.query(params, collections, batch)
         positions, best = top_k(query, table, k, mesh=mesh, count=count)

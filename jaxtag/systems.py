@@ -236,8 +236,11 @@ class System:
         return self._apply(params, collections, lambda m: m.head.table(labels))
 
     def scores(self, params: Any, collections: Any, batch: dict[str, Any]) -> "jax.Array":
-        """The score of every hashtag for every post of a batch `[B, L]` float32, of the output `scores`."""
-        raise NotImplementedError
+        """The score of every hashtag for every post of a batch `[B, L]` float32."""
+        import jax.numpy as jnp
+
+        every = self.table(params, collections, jnp.arange(self.sizes.hashtags))
+        return self.query(params, collections, batch) @ every.T
 
     def features(self, params: Any, collections: Any, batch: dict[str, Any]) -> "jax.Array":
         """Features `[B, p]` of a batch, for estimators fitted on them."""

@@ -4,6 +4,7 @@ JAX reads its settings once, so they are made here, before a test imports it.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared/data beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_device() -> Iterator[None]:
+    """Runs on one device, so that programs are compiled once and read back from the cache."""
+    from jaxtag import runs
+    from jaxtag.parallel.mesh import make_mesh
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "make_mesh", lambda parallel, devices=None: make_mesh(parallel, jax.devices()[:1]))
+        yield

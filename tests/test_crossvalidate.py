@@ -2,32 +2,22 @@
 
 import json
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
 
-import jax
 import pytest
 
 from jaxtag import crossvalidate as module
-from jaxtag import runs
 from jaxtag.crossvalidate import FILE, crossvalidate, find_folds, render
 from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import JaxtagError, Preempted
 from jaxtag.files import read_json
-from jaxtag.parallel.mesh import make_mesh
 from jaxtag.recipes import resolve
 from tests import toy
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 FOLDS = 3
 SMALL = {"training.batch": "32", "training.steps": "4", "model.hidden": "16", "model.filters": "4"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device() -> Iterator[None]:
-    """One device, so that programs are compiled once for all folds and read back from the cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "make_mesh", lambda parallel, devices=None: make_mesh(parallel, jax.devices()[:1]))
-        yield
 
 
 @pytest.fixture(scope="module")

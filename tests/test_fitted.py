@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtag import runs
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.posts import FIRST_WORD
 from jaxtag.data.text import Cleaning
@@ -19,7 +17,6 @@ from jaxtag.errors import JaxtagError
 from jaxtag.estimators import naive_bayes, pairs, squared_hinge, svm
 from jaxtag.evaluation.evaluate import evaluate
 from jaxtag.files import read_json, write_json
-from jaxtag.parallel.mesh import make_mesh
 from jaxtag.recipes import resolve
 from jaxtag.recommend import open_recommender
 from jaxtag.runs import Bound, bind, open_run, restore_best
@@ -27,16 +24,10 @@ from jaxtag.training.counts import counts, gold
 from jaxtag.training.train import train
 from tests import toy, toy_zero_shot
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 SMALL: dict[str, Any] = {"evaluation.batch": 128, "evaluation.k": "1,2,3"}
 FITTED = ("naive_bayes", "naive_bayes_history", "svm", "svm_history")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device() -> Iterator[None]:
-    """One device, so that programs are compiled once and read back from the cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "make_mesh", lambda parallel, devices=None: make_mesh(parallel, jax.devices()[:1]))
-        yield
 
 
 @pytest.fixture(scope="module")

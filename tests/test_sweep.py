@@ -9,12 +9,12 @@ import jax
 import numpy as np
 import pytest
 
-from jaxtag import crossvalidate, runs
+from jaxtag import crossvalidate
 from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import Diverged, JaxtagError
 from jaxtag.evaluation import evaluate as evaluating
 from jaxtag.experiment import override
-from jaxtag.parallel.mesh import make_mesh, replicated
+from jaxtag.parallel.mesh import replicated
 from jaxtag.recipes import resolve
 from jaxtag.report.document import to_markdown
 from jaxtag.runs import Bound, bind, open_posts
@@ -26,17 +26,11 @@ from jaxtag.training.step import make_dispatch, make_train_step
 from jaxtag.training.train import train
 from tests import toy
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 FOLDS = 3
 SMALL = {"training.batch": "32", "training.steps": "6", "training.evaluate_every": "2", "model.hidden": "16"}
 BASE = resolve("zsl/ann", "tiny", SMALL)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device() -> Iterator[None]:
-    """One device, so that programs are read back from the cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "make_mesh", lambda parallel, devices=None: make_mesh(parallel, jax.devices()[:1]))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,11 @@
 """The options of zero-shot runs beyond the papers' forms, end to end: exact against what their files hold."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
-from jaxtag import runs
 from jaxtag.data.columns import gather
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.hashtags import open_table
@@ -17,24 +14,17 @@ from jaxtag.errors import JaxtagError
 from jaxtag.estimators import dem, eszsl
 from jaxtag.evaluation.evaluate import evaluate
 from jaxtag.files import read_json
-from jaxtag.parallel.mesh import make_mesh
 from jaxtag.recipes import resolve
 from jaxtag.recommend import open_recommender
 from jaxtag.runs import Bound, bind
 from jaxtag.training.train import train
 from tests import toy, toy_zero_shot
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 ALL: dict[str, Any] = {"words": "all", "hashtag_vectors": "sum", "centre": "true", "z_norm": "true"}
 SIZES = {"evaluation.batch": 128, "evaluation.k": "1,2,3"}
 NARROW = 20  # words that the split counts, of 60
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device() -> Iterator[None]:
-    """One device, so that programs are compiled once and read back from the cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "make_mesh", lambda parallel, devices=None: make_mesh(parallel, jax.devices()[:1]))
-        yield
 
 
 @pytest.fixture(scope="module")

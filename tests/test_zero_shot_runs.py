@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ from jaxtag.training.train import train
 from jaxtag.zero_shot import BRANCH
 from tests import toy, toy_zero_shot
 
+pytestmark = pytest.mark.usefixtures("one_device")
+
 SMALL: dict[str, Any] = {
     "encoder.training.batch": 32,
     "encoder.training.steps": 40,
@@ -44,14 +45,6 @@ SMALL: dict[str, Any] = {
 }
 ALONE = {k: v for k, v in SMALL.items() if not k.startswith("encoder")}
 GIVEN: dict[str, Any] = {"model.gamma": 2.0, "model.lam": 0.5}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_device() -> Iterator[None]:
-    """One device, so that programs are compiled once and read back from the cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "make_mesh", lambda parallel, devices=None: make_mesh(parallel, jax.devices()[:1]))
-        yield
 
 
 @pytest.fixture(scope="module")
