@@ -26,6 +26,8 @@ class Data:
       words: most used words that have a row of the word table; 0 takes all of the split's.
       vectors: name of the split's word vectors that the word table, and a model's other tables of words, start from;
         empty starts at random.
+      extractor: of systems that read images, which features of them (`jaxtag-prep images`); of several, separated by
+        commas, vectors are put side by side.
       placement: where the columns live while training: `resident` on the devices, `streamed` from the
         host, or `auto`: resident when they take at most `resident_mib`.
       resident_mib: what `auto` allows on each device, in MiB.
@@ -36,6 +38,7 @@ class Data:
     history_length: int = 52
     words: int = 0
     vectors: str = ""
+    extractor: str = ""
     placement: Literal["auto", "resident", "streamed"] = "auto"
     resident_mib: int = 4096
 

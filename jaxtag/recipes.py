@@ -121,7 +121,7 @@ def recipe_rows() -> list[dict[str, str]]:
                 "recipe": name,
                 "what": entry.title,
                 "paper": entry.paper,
-                "reads": ", ".join(entry.columns),
+                "reads": ", ".join(entry.reads(experiment.model)),
                 "output": entry.output,
                 "objective": OBJECTIVES.get(entry.learned, experiment.training.objective),
             }

@@ -32,7 +32,7 @@ from jaxtag.experiment import Experiment
 from jaxtag.files import read_json, write_json
 from jaxtag.fitted import FittedSystem, Sampled, reads_vectors
 from jaxtag.parallel.mesh import check_batch, make_mesh
-from jaxtag.systems import Sizes, System, build, find
+from jaxtag.systems import Sizes, System, build, find, given
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.corpus import chain_state
 from jaxtag.training.optimizers import Optimizer, optimizer
@@ -92,7 +92,7 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
     mesh = make_mesh(experiment.parallel, devices)
     check_batch("evaluation.batch", experiment.evaluation.batch, mesh)
     entry, network = find(experiment.system), experiment.network
-    names = find(network.system).columns
+    names = find(network.system).reads(network.model)
     reading = batches.reading(dataset, split, network, names, split.named if entry.zero_shot else split.hashtags)
     words = batches.word_rows(split, network)
     if reads_all_words(experiment):
@@ -101,10 +101,11 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
     sizes = Sizes(
         words,
         round_up(len(split.hashtags), network.parallel.multiple),
-        {name: reading.lengths[name] for name in names},
+        {name: reading.lengths[name] for name in given(network)},
         **_vectors(experiment, split),
         posts=reading.posts,
         packed=reading.packed,
+        image=reading.images.shapes if reading.images else {},
     )
     system, rule, encoder = build(experiment, sizes), optimizer(experiment.training), None
     if experiment.encoder:

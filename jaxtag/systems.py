@@ -4,10 +4,10 @@ Training, evaluation, search and recommending know a system by the functions of 
 """
 
 import importlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxtag.data.posts import HISTORY, shapes
+from jaxtag.data.posts import CELLS, HISTORY, IMAGE_COLUMNS, PIXELS, shapes
 from jaxtag.errors import JaxtagError, nearest
 
 if TYPE_CHECKING:  # JAX is imported only once a system is used: `jaxtag --help` names none
@@ -44,7 +44,7 @@ class Entry:
       name: of the system, as an experiment names it.
       title: one line.
       paper: whose method it is, as in this repository's recipes' files.
-      columns: what it reads of a post, beside its hashtags.
+      columns: what it reads of a post, beside its hashtags; where its settings decide that, `reads` says.
       output: how it ranks: `table` (query against a table of hashtags), `scores` or `decode`.
       module: where its `Settings` and `Model` are.
       indexed: its tables indexed by columns, for `training.rows`; most have a word table, by tokens.
@@ -70,6 +70,10 @@ class Entry:
     def texts(self) -> tuple[str, ...]:
         """The columns that hold words, padded on the right, which a batch of short posts may have shorter."""
         return tuple(dict.fromkeys(name for group in self.indexed if group.size == "words" for name in group.columns))
+
+    def reads(self, settings: Any) -> tuple[str, ...]:
+        """The columns that it reads with `settings`: their own `columns`, or the row's."""
+        return getattr(settings, "columns", self.columns)
 
     def model(self) -> Any:
         """The linen module's class, of a system that learns by steps."""
@@ -147,6 +151,13 @@ def find(name: str) -> Entry:
     return SYSTEMS[name]
 
 
+def given(experiment: "Experiment") -> list[str]:
+    """The columns of any length that the model of `experiment` is given: a decoder, in training, hashtags too."""
+    entry = find(experiment.system)
+    names = (*entry.reads(experiment.model), *(["hashtags"] if entry.output == "decode" else ()))
+    return [name for name in names if name not in IMAGE_COLUMNS]
+
+
 _STEPLESS = {"fit": "it takes no training steps", "sweeps": "its sweeps are no training steps"}
 
 
@@ -162,7 +173,7 @@ def find_trained_by_step(experiment: "Experiment", what: str) -> Entry:
         mend = f"take its encoder, {encoder.paper}/{encoder.name}" if encoder else _STEPLESS[entry.learned]
         kind = "a zero-shot system" if entry.zero_shot else "an estimator"
         raise JaxtagError(f"there is no {what} of {kind}, {entry.name}", mend)
-    return entry
+    return replace(entry, columns=entry.reads(experiment.model))
 
 
 @dataclass(frozen=True)
@@ -172,11 +183,13 @@ class Sizes:
     Attributes:
       words: rows of the word table: the split's words and the two reserved, rounded up.
       hashtags: columns of the head: the split's hashtags, rounded up.
-      lengths: values per post that a batch has of each ragged column; of `history`, words of each of its posts.
+      lengths: values per post that a batch has of each ragged column; of `history`, words of each of its posts; of
+        `hashtags`, where a model is given them.
       named: of a zero-shot system, how many hashtags the split names.
       vectors: of a system that reads word vectors, how many numbers one has.
       posts: earlier posts of `history`; 0 where it is not read.
       packed: words that a post's history has on average, and some to spare; 0 where it is not read.
+      image: shape of a post's values of each image column (`jaxtag.data.image_columns`).
     """
 
     words: int
@@ -186,12 +199,16 @@ class Sizes:
     vectors: int = 0
     posts: int = 0
     packed: int = 0
+    image: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def batch(self) -> dict[str, Any]:
         """A batch of one post without anything in it."""
         import jax.numpy as jnp
 
-        return {name: jnp.zeros((1, *shape), jnp.int32) for name, shape in shapes(self.lengths, self.posts).items()}
+        found = {name: jnp.zeros((1, *shape), jnp.int32) for name, shape in shapes(self.lengths, self.posts).items()}
+        for name, shape in self.image.items():
+            found[name] = jnp.zeros((1, *shape), jnp.uint8 if name == PIXELS else jnp.float32)
+        return found | ({CELLS: jnp.zeros(1, jnp.int32)} if self.image else {})
 
 
 @dataclass(frozen=True)
@@ -267,6 +284,7 @@ def build(experiment: "Experiment", sizes: Sizes) -> System:
         from jaxtag import fitted
 
         return fitted.make(experiment, sizes)
+    entry = replace(entry, columns=entry.reads(experiment.model))
     model = importlib.import_module(entry.module).Model
     module = model(settings=experiment.model, words=sizes.words, hashtags=sizes.hashtags)
     return System(entry, module, OBJECTIVES[experiment.training.objective], sizes)

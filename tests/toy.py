@@ -11,6 +11,7 @@ from jaxtag.data.vocabulary import RESERVED, Vocabulary
 from jaxtag.files import fingerprint, new_folder, read_json, seal, write_json
 
 WORDS, HASHTAGS, AUTHORS = 60, 12, 9
+CELLS, WIDTH = 4, 16  # of the features of images; every eleventh post has no image
 
 
 def word(token: int) -> str:
@@ -33,6 +34,7 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
         mine = [j for j in range(i - 1, -1, -1) if author[j] == author[i]][:5]
         history[i, : len(mine)] = mine
     texts = [" ".join(word(t) for t in ids).encode() for ids in tokens]
+    image = np.where(np.arange(posts) % 11 == 10, -1, rng.permutation(posts))
     with new_folder(path) as side:
         for name in ("columns", "text", "vocabulary"):
             (side / name).mkdir()
@@ -44,6 +46,7 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
         write("time", np.arange(posts) * 60)
         write("ordinal", np.arange(posts))
         write("history", history)
+        write("image", image)
         np.save(side / "text" / "bytes.npy", np.frombuffer(b"".join(texts), np.uint8))
         np.save(side / "text" / "offsets.npy", np.cumsum([0, *map(len, texts)]))
         names = (*RESERVED, *(word(FIRST_WORD + i) for i in range(WORDS)))
@@ -58,7 +61,7 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
         files = seal(side)
         described = {
             n: {"dtype": COLUMNS[n].dtype, "ragged": COLUMNS[n].ragged, "width": COLUMNS[n].width, "rows": posts}
-            for n in ("tokens", "hashtags", "author", "time", "ordinal", "history")
+            for n in ("tokens", "hashtags", "author", "time", "ordinal", "history", "image")
         }
         write_json(
             side / "dataset.json",
@@ -76,7 +79,26 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
             },
         )
     make_split(path, posts, one=one)
+    for number, extractor in enumerate(("seen", "other")):
+        make_features(path, extractor, image, gold, WIDTH * (number + 1))
     return path
+
+
+def make_features(path: Path, extractor: str, image: np.ndarray, gold: list[list[int]], width: int) -> None:
+    """Features of the posts' images that give hashtags away: a cell has the value of each at the hashtag's place."""
+    rng = np.random.default_rng(width)
+    grid = rng.random((len(image), CELLS, width), np.float32) / 4
+    for row, tags in zip(image, gold):
+        grid[row, rng.integers(0, CELLS, len(tags)), tags] += 2 if row >= 0 else 0
+    present = np.ones(len(image), bool)
+    with new_folder(path / "images" / extractor) as side:
+        arrays = {"grid": grid, "vector": grid.mean(1)}
+        for kind, values in arrays.items():
+            np.save(side / f"{kind}.npy", values.astype(np.float16))
+        np.save(side / "present.npy", present)
+        shapes = {kind: list(values.shape[1:]) for kind, values in arrays.items()}
+        described = {"format": 1, "images": 0, "rows": len(image), "shapes": shapes}
+        write_json(side / "extractor.json", described | {"files": seal(side)})
 
 
 def make_split(path: Path, posts: int, name: str = "default", seed: int = 1, one: bool = False) -> None:

@@ -13,9 +13,10 @@ from jaxtag.data import batches
 from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.history import packed_words
+from jaxtag.data.image_columns import ImageColumns, stored, usual_shapes
 from jaxtag.data.posts import FIRST_WORD, HISTORY, round_up
 from jaxtag.experiment import Experiment
-from jaxtag.plan.workload import Workload
+from jaxtag.plan.workload import Workload, image_sizes
 from jaxtag.systems import find_trained_by_step
 
 # Of 55,811 English posts of the public FiveThirtyEight corpus of Internet Research Agency accounts, cleaned, without
@@ -26,6 +27,8 @@ LENGTHS = (
 )  # fmt: skip
 SHORTEST = 5
 POSTS = 50_000
+IMAGES = 512  # distinct ones; more change no time that a step takes on resident columns
+MANY = 12  # hashtags of a post on average, of systems of hashtag sequences: 11.73 in the MM-INS of the amnn paper
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,16 @@ class Posts:
     def workload(self) -> Workload:
         """The numbers that a model's sizes come from."""
         r = self.reading
-        return Workload(self.words, self.hashtags, len(self.rows), r.lengths, {}, 0, self.source, r.posts, r.packed)
+        images = image_sizes(r.images)
+        return Workload(
+            self.words, self.hashtags, len(self.rows), r.lengths, {}, 0, self.source, r.posts, r.packed, *images
+        )
 
 
 def made_up(
     experiment: Experiment, words: int, hashtags: int, posts: int = POSTS, seed: int = 0, uniform: bool = False
 ) -> Posts:
-    """Posts of one hashtag each, as long as real ones, with any others for their history.
+    """Posts of one hashtag each, as long as real ones, with any others for their history and any image of `IMAGES`.
 
     The i-th most used of `words` words is 1/i as likely; with `uniform`, all are equally likely.
     """
@@ -65,17 +71,32 @@ def made_up(
     weight = np.cumsum(np.ones(words) if uniform else 1.0 / np.arange(1, words + 1))
     tokens = FIRST_WORD + np.searchsorted(weight, draw.random(lengths.sum()) * weight[-1], "right").astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    tags = Ragged(draw.integers(0, hashtags, posts, dtype=np.int32), np.arange(posts + 1))
-    data, names = experiment.data, find_trained_by_step(experiment, "measurement of steps").columns
+    data, entry = experiment.data, find_trained_by_step(experiment, "measurement of steps")
+    names, many = entry.columns, MANY if entry.output == "decode" else 1
+    ends = np.cumsum(draw.integers(1, 2 * many, posts)) if many > 1 else np.arange(1, posts + 1)
+    tags = Ragged(draw.integers(0, hashtags, ends[-1], dtype=np.int32), np.concatenate([[0], ends]))
     most = {"tokens": data.length, HISTORY: data.history_length}
-    sizes = {name: min(round_up(int(lengths.max())), most[name]) for name in names} | {"hashtags": round_up(1)}
+    sizes = {name: min(round_up(int(lengths.max())), most[name]) for name in most if name in names}
     earlier = draw.integers(0, posts, (posts, data.history), dtype=np.int32) if HISTORY in names else None
     reading = batches.Reading(
-        {"tokens": Ragged(tokens, offsets), "hashtags": tags}, sizes, np.arange(words + FIRST_WORD, dtype=np.int32),
-        np.arange(hashtags), earlier, packed_words(lengths[earlier]) if earlier is not None else 0,
+        {"tokens": Ragged(tokens, offsets), "hashtags": tags}, sizes | {"hashtags": round_up(many)},
+        np.arange(words + FIRST_WORD, dtype=np.int32), np.arange(hashtags), earlier,
+        packed_words(lengths[earlier]) if earlier is not None else 0, _images(draw, data.extractor, names, posts),
     )  # fmt: skip
     source = "made up, words equally likely" if uniform else "made up"
     return Posts(reading, np.arange(posts, dtype=np.int32), words, hashtags, source)
+
+
+def _images(draw: np.random.Generator, extractor: str, names: tuple[str, ...], posts: int) -> ImageColumns | None:
+    """Made-up features of `IMAGES` images, which the posts share."""
+    shapes = usual_shapes(extractor, names)
+    arrays = {}
+    for name, (shape, dtype) in stored(shapes).items():
+        if name in shapes:
+            values = draw.random((IMAGES, *shape), np.float32)
+            arrays[name] = ((255 * values if dtype == "uint8" else values).astype(dtype),)
+    rows = draw.integers(0, IMAGES, posts, dtype=np.int32)
+    return ImageColumns(("made up",), rows, arrays) if arrays else None
 
 
 def of_dataset(experiment: Experiment, path: Path, split: str) -> Posts:

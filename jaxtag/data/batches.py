@@ -7,7 +7,7 @@ split's ids are put in place of the dataset's while reading: nothing on disk dep
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
@@ -22,6 +22,8 @@ from jaxtag.data import columns, order
 from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import Dataset, Split
 from jaxtag.data.history import earlier_posts, history_words, packed_words, posts_of
+from jaxtag.data.image_columns import IMAGE_COLUMNS, ImageColumns, as_read, image_columns, taken
+from jaxtag.data.image_columns import stored as stored_types
 from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, PAD, round_up, shapes
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
@@ -45,6 +47,7 @@ class Reading:
       earlier: where `history` is read, row numbers of each post's earlier ones `[rows, M]`, −1 none; its words are
         theirs in `tokens`.
       packed: words that a post's history has on average, and some to spare.
+      images: features of posts' images, where they are read.
     """
 
     columns: dict[str, Ragged]
@@ -53,6 +56,7 @@ class Reading:
     targets: np.ndarray
     earlier: np.ndarray | None = None
     packed: int = 0
+    images: ImageColumns | None = None
 
     @property
     def posts(self) -> int:
@@ -61,13 +65,34 @@ class Reading:
 
     def gather(self, rows: np.ndarray) -> Batch:
         """The batch of `rows [B]` as host arrays; a row of −1 is all padding."""
+        return as_read(self.stored(rows))
+
+    def stored(self, rows: np.ndarray) -> Batch:
+        """As `gather`, but features of images as they lie on disk."""
         batch = {}
         for name, length in self.lengths.items():
             if name == HISTORY:
                 batch[name] = columns.gather(self.columns["tokens"], posts_of(self.earlier, rows, np), length, PAD)
             else:
                 batch[name] = columns.gather(self.columns[name], rows, length, COLUMNS[name].padding)
-        return batch | {name: self.word_ids.take(batch[name]) for name in ("tokens", HISTORY) if name in batch}
+        batch |= {name: self.word_ids.take(batch[name]) for name in ("tokens", HISTORY) if name in batch}
+        return batch | (self.images.gather(rows) if self.images else {})
+
+    def types(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and dtype of a post's values in a `stored` batch, by column."""
+        return types(self.lengths, self.posts, self.images.shapes if self.images else {})
+
+
+def types(
+    lengths: Mapping[str, int], posts: int, image: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of a post's values as they are sent to a device, by column.
+
+    Args:
+      lengths, posts: as of `shapes`.
+      image: shapes of image columns.
+    """
+    return {name: (shape, "int32") for name, shape in shapes(lengths, posts).items()} | stored_types(image)
 
 
 def reading(
@@ -80,7 +105,7 @@ def reading(
     """
     rows = np.concatenate([split.train, split.validation, split.test])
     earlier = earlier_posts(dataset, experiment.data.history, rows) if HISTORY in names else None
-    found = {name: dataset.column(name) for name in names if name != HISTORY}
+    found = {name: dataset.column(name) for name in names if name not in (HISTORY, *IMAGE_COLUMNS)}
     found["hashtags"] = positions_in(dataset.column("hashtags"), targets, len(dataset.hashtags))
     lengths = {name: round_up(int(column.lengths(rows).max(initial=1))) for name, column in found.items()}
     if "tokens" in lengths:
@@ -91,7 +116,8 @@ def reading(
         lengths[HISTORY] = min(round_up(int(words.max(initial=1))), experiment.data.history_length)
         packed = packed_words(np.minimum(words, lengths[HISTORY]))
     word_ids = split.word_ids(len(dataset.words), experiment.data.words)
-    return Reading(found, lengths, word_ids, targets, earlier, packed)
+    images = image_columns(dataset, experiment.data.extractor, names)
+    return Reading(found, lengths, word_ids, targets, earlier, packed, images)
 
 
 def positions_in(hashtags: Ragged, targets: np.ndarray, known: int) -> Ragged:
@@ -134,6 +160,8 @@ class Resident:
             host[name] = (np.append(values, empty), column.offsets.astype(np.int32))
         if source.earlier is not None:
             host[HISTORY] = np.asarray(source.earlier)
+        self._cells = source.images.cells if source.images else 0
+        host |= source.images.whole() if source.images else {}
         self._arrays = jax.device_put(host, replicated(mesh))
         self.lengths, self._mesh = source.lengths, mesh
 
@@ -164,7 +192,7 @@ class Resident:
         return self._gather(*feed)
 
     def _gather(self, arrays: Any, rows: jax.Array) -> Batch:
-        def taken(name: str, rows: jax.Array, length: int) -> jax.Array:
+        def values_of(name: str, rows: jax.Array, length: int) -> jax.Array:
             values, offsets = arrays[name]
             known = jnp.maximum(rows, 0)
             start = offsets[known]
@@ -174,12 +202,19 @@ class Resident:
             return jnp.where(place < size[..., None], found, COLUMNS[name].padding)
 
         batch = {
-            name: taken("tokens", posts_of(arrays[HISTORY], rows, jnp), length)
+            name: values_of("tokens", posts_of(arrays[HISTORY], rows, jnp), length)
             if name == HISTORY
-            else taken(name, rows, length)
+            else values_of(name, rows, length)
             for name, length in self.lengths.items()
         }
+        batch |= as_read(taken(arrays, rows, self._cells, jnp)) if self._cells else {}
         return jax.lax.with_sharding_constraint(batch, by_batch(self._mesh))
+
+
+def streamed_steps(types: Mapping[str, tuple[tuple[int, ...], str]], batch: int) -> int:
+    """Most steps a dispatch may take when its batches of `types` are sent with it."""
+    bytes_a_post = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in types.values())
+    return max(1, min(STREAMED_STEPS, STREAMED_BYTES // (batch * bytes_a_post)))
 
 
 class Streamed:
@@ -189,8 +224,7 @@ class Streamed:
         """Read the training part `rows` in the order of `seed`, `batch` posts a step."""
         self._source, self._mesh, self._rows, self._seed, self._batch = source, mesh, rows, seed, batch
         self.lengths = source.lengths
-        bytes_a_step = 4 * batch * sum(math.prod(shape) for shape in shapes(source.lengths, source.posts).values())
-        self.steps = max(1, min(STREAMED_STEPS, STREAMED_BYTES // bytes_a_step))
+        self.steps = streamed_steps(source.types(), batch)
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="gather")
         self._ahead: deque[tuple[int, Future]] = deque()
 
@@ -219,18 +253,18 @@ class Streamed:
 
     def fetch(self, feed: Any, numbers: Any, step: jax.Array, place: jax.Array, batch: int) -> Batch:
         """The training batch at `place` of a feed; traceable."""
-        return jax.tree.map(lambda x: x[place], feed)
+        return as_read(jax.tree.map(lambda x: x[place], feed))
 
     def feed_rows(self, rows: np.ndarray) -> Any:
         """The batch of `rows`, on the device."""
-        return jax.device_put(self._source.gather(rows), by_batch(self._mesh))
+        return jax.device_put(self._source.stored(rows), by_batch(self._mesh))
 
     def fetch_rows(self, feed: Any) -> Batch:
         """The batch that `feed_rows` sent."""
-        return feed
+        return as_read(feed)
 
     def _gather(self, step: int) -> Batch:
-        return self._source.gather(order.rows_of_step_on_host(self._rows, self._seed, step, self._batch))
+        return self._source.stored(order.rows_of_step_on_host(self._rows, self._seed, step, self._batch))
 
 
 Source = Resident | Streamed
@@ -246,7 +280,7 @@ def open_source(
     """
     values = sum(len(column.values) + len(column.offsets) for column in source.columns.values())
     values += 0 if source.earlier is None else source.earlier.size
-    mib = 4 * values / 2**20
+    mib = (4 * values + (source.images.bytes if source.images else 0)) / 2**20
     placement = experiment.data.placement
     fits = mib <= experiment.data.resident_mib and values < 2**31
     if placement == "resident" and not fits:
@@ -255,6 +289,8 @@ def open_source(
             f"{experiment.data.resident_mib}",
             "raise it, or use --data.placement streamed",
         )
+    if source.images:
+        say(source.images.describe(np.concatenate([split.train, split.validation, split.test])))
     if placement == "resident" or (placement == "auto" and fits):
         say(f"columns: resident, {mib:.1f} MiB on each device")
         return Resident(source, mesh)

@@ -1,6 +1,7 @@
 """What a dataset decides of a run's shapes: read off a split, or assumed; and a run made ready at these shapes."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -10,11 +11,12 @@ from jax.sharding import Mesh
 from jaxtag.data import batches, order
 from jaxtag.data.dataset import Dataset, Split
 from jaxtag.data.history import packed_words
-from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, round_up, shapes
+from jaxtag.data.image_columns import IMAGE_ROWS, ImageColumns, as_read, stored, usual_shapes
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, GRID, HISTORY, IMAGE_COLUMNS, round_up
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import check_batch, replicated
-from jaxtag.systems import Sizes, System, build, find, find_trained_by_step
+from jaxtag.systems import Sizes, System, build, find_trained_by_step, given
 from jaxtag.training.optimizers import Optimizer, optimizer
 from jaxtag.training.state import State, abstract_state, numbers_of
 from jaxtag.training.step import make_dispatch, make_train_step
@@ -37,6 +39,8 @@ class Workload:
       source: where the numbers are from, for the reader.
       earlier: posts of `history`; 0 where it is not read.
       packed: words that a post's history has on average, and some to spare.
+      image: shapes of image columns.
+      images: distinct images of the dataset.
     """
 
     words: int
@@ -48,6 +52,12 @@ class Workload:
     source: str
     earlier: int = 0
     packed: int = 0
+    image: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    images: int = 0
+
+    def types(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and dtype of a post's values in a batch as it is sent, by column."""
+        return batches.types(self.lengths, self.earlier, self.image)
 
 
 def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: int = 0) -> Workload:
@@ -60,9 +70,9 @@ def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: in
         if value < 0:
             raise JaxtagError(f"--{name} is {value}; it must be above 0")
     words, hashtags, posts = words or WORDS, hashtags or HASHTAGS, posts or POSTS
-    lengths, values = {}, {}
-    for name in (*find_trained_by_step(experiment, "plan").columns, "hashtags"):
-        data = experiment.data
+    lengths, values, data = {}, {}, experiment.data
+    names = find_trained_by_step(experiment, "plan").columns
+    for name in (*(name for name in names if name not in IMAGE_COLUMNS), "hashtags"):
         most = {"tokens": data.length, HISTORY: data.history_length, "hashtags": MOST_HASHTAGS}
         lengths[name] = most.get(name, COLUMNS[name].width or 1)
         many = data.history if name == HISTORY else lengths[name]
@@ -70,7 +80,8 @@ def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: in
     earlier = experiment.data.history if HISTORY in lengths else 0
     each = min(VALUES_PER_POST["tokens"], experiment.data.history_length)
     packed = packed_words(np.full((1, earlier), each)) if earlier else 0
-    return Workload(words, hashtags, posts, lengths, values, posts, "assumed", earlier, packed)
+    image = usual_shapes(data.extractor, names)
+    return Workload(words, hashtags, posts, lengths, values, posts, "assumed", earlier, packed, image, posts)
 
 
 def of_split(dataset: Dataset, split: Split, experiment: Experiment) -> Workload:
@@ -87,8 +98,13 @@ def of_split(dataset: Dataset, split: Split, experiment: Experiment) -> Workload
     source = f"split {split.name} of {dataset.path}"
     return Workload(
         len(split.words), len(split.hashtags), len(split.train), reading.lengths, values, dataset.rows, source,
-        reading.posts, reading.packed,
+        reading.posts, reading.packed, *image_sizes(reading.images),
     )  # fmt: skip
+
+
+def image_sizes(images: ImageColumns | None) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Shapes of image columns, and how many images there are."""
+    return (images.shapes, len(next(iter(images.arrays.values()))[0])) if images else ({}, 0)
 
 
 @dataclass(frozen=True)
@@ -128,16 +144,30 @@ class _Resident(batches.Resident):
         self._arrays: Any = {name: (size(many), size(workload.rows + 1)) for name, many in values.items()}
         if workload.earlier:
             self._arrays[HISTORY] = size(workload.rows, workload.earlier)
+        self._cells = workload.image.get(GRID, (1,))[0] if workload.image else 0
+        for name, (shape, dtype) in stored(workload.image).items():
+            if name in IMAGE_COLUMNS:
+                self._arrays[name] = jax.ShapeDtypeStruct((workload.images, *shape), np.dtype(dtype), sharding=whole)
+        if workload.image:
+            self._arrays[IMAGE_ROWS] = size(workload.rows)
         self.lengths, self._mesh = workload.lengths, mesh
+
+
+class _Streamed(batches.Streamed):
+    """Streamed batches that are not there."""
+
+    def __init__(self, workload: Workload, mesh: Mesh, batch: int):
+        self.lengths, self._mesh = workload.lengths, mesh
+        self.steps = batches.streamed_steps(workload.types(), batch)
 
 
 def sizes_of(experiment: Experiment, workload: Workload) -> Sizes:
     """The sizes of a model: tables rounded up as `jaxtag.runs.bind` does."""
     multiple = experiment.parallel.multiple
     words = min(workload.words, experiment.data.words or workload.words)
-    lengths = {name: workload.lengths[name] for name in find(experiment.system).columns}
+    lengths = {name: workload.lengths[name] for name in given(experiment)}
     tables = round_up(words + FIRST_WORD, multiple), round_up(workload.hashtags, multiple)
-    return Sizes(*tables, lengths, posts=workload.earlier, packed=workload.packed)
+    return Sizes(*tables, lengths, posts=workload.earlier, packed=workload.packed, image=workload.image)
 
 
 def prepare(experiment: Experiment, workload: Workload, mesh: Mesh) -> Prepared:
@@ -159,7 +189,7 @@ def prepare(experiment: Experiment, workload: Workload, mesh: Mesh) -> Prepared:
     return Prepared(
         experiment, workload, mesh, system, rule, abstract, step,
         make_dispatch(step, source, size, abstract, mesh), (abstract, numbers, feed, shape(np.int32(0))),
-        {name: jax.ShapeDtypeStruct((size, *shape), np.int32) for name, shape in _shapes(workload).items()}, placement,
+        _as_read(workload, size), placement,
     )  # fmt: skip
 
 
@@ -167,20 +197,21 @@ def _source(experiment: Experiment, workload: Workload, mesh: Mesh) -> tuple[bat
     """Where batches come from, an abstract feed of it, and whether it is resident: by `open_source`'s rule."""
     data, size = experiment.data, experiment.training.batch
     values = sum(workload.values[name] + (name != HISTORY) * (workload.rows + 1) for name in workload.lengths)
-    fits = 4 * values <= data.resident_mib * 2**20
+    types = workload.types()
+    each = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in stored(workload.image).values())
+    fits = 4 * values + each * workload.images <= data.resident_mib * 2**20
     if data.placement == "resident" or (data.placement == "auto" and fits):
         resident = _Resident(workload, mesh)
         return resident, resident.feed(0, 1), "resident"
-    none = np.zeros(0, np.int32)
-    earlier = np.zeros((0, workload.earlier), np.int32) if workload.earlier else None
-    streamed = batches.Streamed(batches.Reading({}, workload.lengths, none, none, earlier), mesh, none, 0, size)
+    streamed = _Streamed(workload, mesh, size)
     feed = {
-        name: jax.ShapeDtypeStruct((streamed.steps, size, *shape), np.int32)
-        for name, shape in _shapes(workload).items()
+        name: jax.ShapeDtypeStruct((streamed.steps, size, *shape), np.dtype(dtype))
+        for name, (shape, dtype) in types.items()
     }
     return streamed, feed, "streamed"
 
 
-def _shapes(workload: Workload) -> dict[str, tuple[int, ...]]:
-    """The shape of a post's values in a batch, by column."""
-    return shapes(workload.lengths, workload.earlier)
+def _as_read(workload: Workload, size: int) -> dict[str, Any]:
+    """Abstract arrays of a batch of `size` posts."""
+    stored = {name: jax.ShapeDtypeStruct((size, *shape), dtype) for name, (shape, dtype) in workload.types().items()}
+    return jax.eval_shape(as_read, stored)
