@@ -73,3 +73,14 @@ def test_what_cannot_be_measured_is_said():
         bootstrap.paired(ranked, ranked, gold - 1)
     with pytest.raises(ValueError, match="not a metric"):
         bootstrap.paired(ranked, ranked, gold, "auc")
+
+
+def test_runs_of_several_seeds_are_compared_by_their_means():
+    rng = np.random.default_rng(3)
+    a, b, gold = (rng.permuted(np.tile(np.arange(5), (n, 200, 1)), axis=2)[..., :3] for n in (3, 2, 1))
+    for metric in ("precision@2", "accuracy@2", "recall@3"):
+        found = bootstrap.paired(a, b, gold[0], metric)
+        alone = [np.mean([bootstrap.intervals(run, gold[0], metric)["value"] for run in runs]) for runs in (a, b)]
+        assert found["difference"] == pytest.approx(alone[0] - alone[1], abs=1e-12)
+        same = bootstrap.paired(a[:1], b[:1], gold[0], metric)
+        assert same == bootstrap.paired(a[0], b[0], gold[0], metric)

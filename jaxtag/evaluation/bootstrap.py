@@ -23,7 +23,8 @@ def paired(
     """How far system a is ahead of system b on the same posts.
 
     Args:
-      ranked_a, ranked_b: hashtags recommended to each post, best first and each once, `[n, K]`; −1 is none.
+      ranked_a, ranked_b: hashtags recommended to each post, best first and each once, `[n, K]`; −1 is none. Of several
+        runs of a system `[S, n, K]`: what is compared is then the mean over its runs, and only posts are drawn.
       gold: the posts' hashtags by the same ids, `[n, G]`; −1 padded. Posts without any do not count.
       metric: a name such as `f1@1`, `precision@1`, `recall@5`, `accuracy@5`.
       draws: how often the posts are drawn anew.
@@ -38,7 +39,7 @@ def paired(
     """
     score, k = parse(metric)
     size = (gold >= 0).sum(1)
-    columns = np.stack([size, _hits(ranked_a, gold, k), _hits(ranked_b, gold, k)], 1)
+    columns = np.stack([size, *(_counted(ranked, gold, score, k) for ranked in (ranked_a, ranked_b))], 1)
     groups, weights, whole = _draw(columns[size > 0], draws, seed)
     a, b = (_value(score, k, groups[:, column], groups[:, 0], weights) for column in (1, 2))
     actual = [float(_value(score, k, groups[:, c], groups[:, 0], whole)[0]) for c in (1, 2)]
@@ -57,10 +58,16 @@ def intervals(
     """
     score, k = parse(metric)
     size = (gold >= 0).sum(1)
-    groups, weights, whole = _draw(np.stack([size, _hits(ranked, gold, k)], 1)[size > 0], draws, seed)
+    groups, weights, whole = _draw(np.stack([size, _counted(ranked, gold, score, k)], 1)[size > 0], draws, seed)
     drawn, actual = (_value(score, k, groups[:, 1], groups[:, 0], w) for w in (weights, whole))
     low, high = np.quantile(drawn, (TAIL, 1 - TAIL))
     return {"value": float(actual[0]), "low": float(low), "high": float(high)}
+
+
+def _counted(ranked: np.ndarray, gold: np.ndarray, score: str, k: int) -> np.ndarray:
+    """What a post counts for in a metric, on average over the runs of `ranked [n, K]` or `[S, n, K]`; `[n]`."""
+    hits = np.stack([_hits(run, gold, k) for run in ranked.reshape(-1, *ranked.shape[-2:])])
+    return (hits > 0 if score == "accuracy" else hits).mean(0)
 
 
 def _hits(ranked: np.ndarray, gold: np.ndarray, k: int) -> np.ndarray:
@@ -83,10 +90,10 @@ def _draw(columns: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, np.nd
     return groups.astype(np.float64), weights.astype(np.float64), counts[None].astype(np.float64)
 
 
-def _value(score: str, k: int, hits: np.ndarray, size: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """A metric under each row of `weights [draws, groups]`, `[draws]`."""
+def _value(score: str, k: int, counted: np.ndarray, size: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """A metric of posts that count for `counted`, under each row of `weights [draws, groups]`, `[draws]`."""
     posts = weights.sum(1)
-    precision, recall = weights @ hits / (k * posts), weights @ (hits / size) / posts
+    precision, recall = weights @ counted / (k * posts), weights @ (counted / size) / posts
     if score == "f1":
         return harmonic(precision, recall)
-    return {"precision": precision, "recall": recall, "accuracy": weights @ (hits > 0) / posts}[score]
+    return {"precision": precision, "recall": recall, "accuracy": weights @ counted / posts}[score]
