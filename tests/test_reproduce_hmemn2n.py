@@ -7,20 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
-from jaxtag import crossvalidate, runs
+from jaxtag import crossvalidate
 from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import JaxtagError
 from jaxtag.evaluation.metrics import harmonic
 from jaxtag.files import read_json, write_json
-from jaxtag.parallel.mesh import make_mesh
 from jaxtag.reproduce import hmemn2n, hmemn2n_page, hmemn2n_paper, hmemn2n_tables, hmemn2n_work
 from jaxtag.reproduce.hmemn2n_work import work_of
 from tests import toy
 from tests.test_reproduce import make_vectors
+
+pytestmark = pytest.mark.usefixtures("one_device")
 
 SYSTEMS = ("naive_bayes", "svm_history", "hmemn2n")
 
@@ -55,9 +55,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    """One device, and of each table a part: what is left out is done by the same lines."""
+    """Of each table a part: what is left out is done by the same lines."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "make_mesh", lambda parallel, devices=None: make_mesh(parallel, jax.devices()[:1]))
         patch.setattr(hmemn2n_tables, "prepare", prepared)
         patch.setattr(hmemn2n_tables, "TABLE_2", {name: hmemn2n_paper.TABLE_2[name] for name in SYSTEMS})
         grid = {row: hmemn2n_paper.TABLE_3[row] for row in [("hmemn2n", 300, 2), ("hmemn2n", 50, 2)]}
@@ -151,8 +150,29 @@ def test_a_dataset_without_history_gives_what_it_can(
         ({"overrides": {"hmemn.model.hops": "4"}}, "no recipe 'hmemn' in the hmemn2n paper to override fields of"),
     ],
 )
-def test_what_cannot_be_reproduced_is_refused(data: Path, tmp_path: Path, given: dict, message: str) -> None:
+def test_what_cannot_be_reproduced_is_refused(data: Path, tmp_path: Path, given: dict[str, Any], message: str) -> None:
+    options: dict[str, Any] = {"size": "tiny"} | given
     with pytest.raises(JaxtagError, match=message):
-        hmemn2n.reproduce(work_of(data, tmp_path, **({"size": "tiny"} | given)))
+        hmemn2n.reproduce(work_of(data, tmp_path, **options))
     with pytest.raises(JaxtagError, match="no table '4' in the hmemn2n paper"):
         hmemn2n.reproduce(work_of(data, tmp_path / "out", "tiny"), ("4",))
+
+
+def test_size_tiny_takes_a_few_posts_of_a_large_dataset(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def split(*arguments: Any) -> None:
+        options = {str(a)[2:]: b for a, b in zip(arguments[1:], arguments[2:]) if str(a).startswith("--")}
+        assert arguments[0] == "split" and options["cap"] == hmemn2n_tables.TINY_CAP
+        made.append(options["name"])
+        toy.make_split(Path(options["data"]), 100, options["name"])
+
+    monkeypatch.setattr(hmemn2n_tables, "prepare", split)
+    work = work_of(data, tmp_path / "out", "tiny")
+    assert hmemn2n_tables.with_split(work).split == "default" and not made  # small enough as it is
+    monkeypatch.setattr(hmemn2n_tables, "TINY_POSTS", 200)
+    assert hmemn2n_tables.with_split(work).split == "hmemn2n-tiny" == made[0]
+    assert hmemn2n_tables.with_split(replace(work, split="default")).split == "default"
+    assert not hmemn2n_tables.with_split(replace(work, size="paper")).split

@@ -10,7 +10,7 @@ from typing import Any
 from jaxtag.reproduce import paper
 from jaxtag.reproduce.hmemn2n_page import SECTIONS, figures, settings
 from jaxtag.reproduce.hmemn2n_paper import TITLE
-from jaxtag.reproduce.hmemn2n_tables import TABLES
+from jaxtag.reproduce.hmemn2n_tables import TABLES, with_split
 from jaxtag.reproduce.hmemn2n_work import Work
 
 PARTS = tuple(TABLES)
@@ -24,6 +24,7 @@ def reproduce(work: Work, parts: tuple[str, ...] = PARTS) -> dict[str, Any]:
       JaxtagError: an override is of no recipe, or the dataset has no such split, too.
     """
     paper.check_overrides("hmemn2n", work.overrides)
+    work = with_split(work)
     split = work.dataset.split(work.split).name
     said = {"split": split, "seeds": work.seeds, "dim": work.dim, "vectors": work.file.name if work.file else ""}
     return paper.reproduce(PAPER, work, parts, {"protocol": said})

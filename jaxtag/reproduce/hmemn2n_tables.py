@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,24 @@ from jaxtag.training.logs import say
 
 KS = (1, 2, 3, 4, 5)
 AT_K = tuple(f"{score}@{k}" for k in KS for score in ("precision", "recall", "f1", "accuracy"))
+TINY_SPLIT, TINY_TOP, TINY_CAP = "hmemn2n-tiny", 20, 60  # of size tiny: at most so many hashtags, and posts of each
+TINY_POSTS = 2000  # a dataset with fewer training posts is small enough as it is
 SEEDLESS = "fit"  # systems that a seed changes nothing of
+
+
+def with_split(work: Work) -> Work:
+    """The work with its split; at size tiny, where none is named, a few posts of the dataset are made one.
+
+    Raises:
+      JaxtagError: the dataset has no such split, or so few posts that none can be made.
+    """
+    if work.split or work.size != "tiny":
+        return work
+    split = work.dataset.split()
+    if len(split.train) > TINY_POSTS:
+        prepare("split", "--data", work.dataset.path, "--name", TINY_SPLIT, "--top", TINY_TOP, "--cap", TINY_CAP)
+        split = work.dataset.split(TINY_SPLIT)
+    return replace(work, split=split.name)
 
 
 def table_1(work: Work) -> dict[str, Any]:
