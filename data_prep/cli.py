@@ -20,6 +20,7 @@ from .verbs import (
     nus_wide,
     pack,
     posts,
+    regions,
     simulate,
     split,
     topics,
@@ -41,6 +42,7 @@ VERBS = (
     topics,
     wordpieces,
     images,
+    regions,
 )  # in the order of --help
 
 

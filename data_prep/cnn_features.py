@@ -18,6 +18,7 @@ from jaxtag.data.dataset import Dataset, open_dataset
 from jaxtag.data.extractors import Extractor
 from jaxtag.data.images import FOLDER
 from jaxtag.data.pictures import BadImage
+from jaxtag.data.posts import PIXELS
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.files import crc32
 
@@ -33,7 +34,7 @@ class Wanted:
     """Which features.
 
     Attributes:
-      extractor: the network, of `jaxtag.data.extractors.NETWORKS`.
+      extractor: the network, of `jaxtag.data.extractors.NETWORKS`; or `pixels`, the decoded images themselves.
       layers: as for `jaxtag.data.extractors.build`; none is the network's own.
       weights: 'imagenet', 'none' or a file.
       side: pixels of a side; 0 is the network's own.
@@ -66,8 +67,11 @@ class Wanted:
         Raises:
           JaxtagError: there is no such network, or no such file of weights.
         """
+        if self.extractor == PIXELS:
+            return {"network": PIXELS, "side": self.side or extractors.SIDE, "batch": self.batch}
         if self.extractor not in extractors.NETWORKS:
-            raise JaxtagError(f"no extractor {self.extractor!r}", nearest(self.extractor, extractors.NETWORKS))
+            known = (*extractors.NETWORKS, PIXELS)
+            raise JaxtagError(f"no extractor {self.extractor!r}", nearest(self.extractor, known))
         network, weights = extractors.NETWORKS[self.extractor], self.weights
         if weights == "none":
             weights = f"none (random, seed {self.seed})"
@@ -83,6 +87,14 @@ class Wanted:
             "side": self.side or network.side,
             "batch": self.batch,
         }
+
+    def given(self) -> dict[str, Any]:
+        """Where an image given to a recommender finds the same weights; of `pixels`, which has none, nothing."""
+        if self.extractor == PIXELS:
+            return {}
+        named = self.weights in ("imagenet", "none")
+        weights = self.weights if named else str(Path(self.weights).resolve())
+        return {"given": {"weights": weights, "seed": self.seed}}
 
 
 def make(
@@ -119,7 +131,8 @@ def make(
         present = np.zeros(len(files), bool)
         present[used] = True
         present[list(bad)] = False
-        info = feature_store.finish(side, dataset, name, settings, extractor.shapes, present, bad)
+        described = settings | wanted.given()
+        info = feature_store.finish(side, dataset, name, described, extractor.shapes, present, bad)
     return info | {"images_per_second": rate}
 
 

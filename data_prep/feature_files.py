@@ -189,7 +189,7 @@ def _rows(given: Given, names: list[str] | None, files: list[str], rows: int) ->
                 "give the image of each row with --names FILE",
             )
         return np.arange(rows)
-    known = _by_name(files)
+    known = by_name(files)
     found, seen = np.full(rows, -1), set[int]()
     for i, name in enumerate(names):
         row = known.get(name, known.get(PurePosixPath(name.replace("\\", "/")).name, -1))
@@ -205,7 +205,7 @@ def _rows(given: Given, names: list[str] | None, files: list[str], rows: int) ->
     return found
 
 
-def _by_name(files: list[str]) -> dict[str, int]:
+def by_name(files: list[str]) -> dict[str, int]:
     """Rows by path, by name and by name without its ending; a name of several images is none of them."""
     known = {file: row for row, file in enumerate(files)}
     short: dict[str, int] = {}

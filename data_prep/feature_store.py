@@ -77,14 +77,15 @@ def arrays(side: Path, rows: int, shapes: Mapping[str, tuple[int, ...]]) -> dict
     """The arrays to fill, zeros where nothing was written yet, memory-mapped; those of a run before where they fit."""
     found = {}
     for kind, shape in shapes.items():
-        path, wanted = side / f"{kind}.npy", (rows, *shape)
+        path, wanted = side / images.file_of(kind), (rows, *shape)
         with contextlib.suppress(ValueError, OSError, EOFError):
             old = np.lib.format.open_memmap(path, mode="r+")
-            if old.shape == wanted and old.dtype == np.float16:
+            if old.shape == wanted and old.dtype == images.KINDS[kind][1]:
                 found[kind] = old
                 continue
         (side / _DONE).unlink(missing_ok=True)
-        found[kind] = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=wanted)
+        dtype = np.dtype(images.KINDS[kind][1])
+        found[kind] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=wanted)
     return found
 
 

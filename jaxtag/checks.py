@@ -14,6 +14,8 @@ POSITIVE = (
     "training.dispatch_seconds",
     "evaluation.batch",
     "parallel.multiple",
+    "model.most",
+    "model.beam",
 )
 NOT_NEGATIVE = (
     "data.words",
@@ -30,6 +32,7 @@ NOT_NEGATIVE = (
     "training.warmup",
     "training.rows",
     "training.seed",
+    "evaluation.min_predictions",
 )
 SHARES = ("training.smoothing", "training.plateau_factor", "model.dropout")  # 0 or more, below 1
 
@@ -42,7 +45,7 @@ def validate(experiment: Experiment) -> Experiment:
     """
     flat = fields_of(experiment)
     for key in POSITIVE:
-        if not flat[key] > 0:
+        if key in flat and not flat[key] > 0:
             raise JaxtagError(f"{key} is {flat[key]}; it must be above 0")
     for key in NOT_NEGATIVE:
         if not 0 <= flat[key] < float("inf"):

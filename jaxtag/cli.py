@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from jaxtag.errors import JaxtagError, Preempted, nearest
 from jaxtag.verbs import (
+    bench_neighbours,
     bench_step,
     crossvalidate,
     data_export,
@@ -29,7 +30,7 @@ from jaxtag.verbs import (
 # In the order of --help.
 VERBS = (
     train, crossvalidate, sweep, evaluate, recommend, systems, data_show, data_export, report, plan, reproduce,
-    bench_step, quickstart,
+    bench_step, bench_neighbours, quickstart,
 )  # fmt: skip
 GROUPS = {"data": "show or export a dataset", "bench": "measure how fast jaxtag is, against others"}
 

@@ -28,6 +28,8 @@ class Data:
         empty starts at random.
       extractor: of systems that read images, which features of them (`jaxtag-prep images`); of several, separated by
         commas, vectors are put side by side.
+      hashtag_order: of systems that learn hashtags as a sequence: the `author`'s; `shuffled`, each post's once;
+        `shuffled_each_time` that a post is trained on.
       placement: where the columns live while training: `resident` on the devices, `streamed` from the
         host, or `auto`: resident when they take at most `resident_mib`.
       resident_mib: what `auto` allows on each device, in MiB.
@@ -39,6 +41,7 @@ class Data:
     words: int = 0
     vectors: str = ""
     extractor: str = ""
+    hashtag_order: Literal["author", "shuffled", "shuffled_each_time"] = "author"
     placement: Literal["auto", "resident", "streamed"] = "auto"
     resident_mib: int = 4096
 
@@ -48,7 +51,9 @@ class Training:
     """How a gradient system learns.
 
     Attributes:
-      objective: `pairs`, cross-entropy over every (post, hashtag) pair; `single`, over posts with one hashtag.
+      objective: `pairs`, cross-entropy over every (post, hashtag) pair; `single`, over posts with one hashtag;
+        `random_one`, over one hashtag drawn of a post each time it is seen; `sigmoid`, binary cross-entropy of each
+        hashtag; `sequence`, cross-entropy of each hashtag after those before it.
       optimizer: `sgd`, `adam`, `lazy_adam`, `adagrad` or `bert_adam` (`jaxtag.training.optimizers`).
       accumulator: what AdaGrad's sums of squares start from.
       learning_rate, weight_decay, l2: steps of the update; decay is decoupled, l2 enters the gradient.
@@ -78,7 +83,7 @@ class Training:
       seed: of initial values, order and dropout.
     """
 
-    objective: Literal["pairs", "single"] = "pairs"
+    objective: Literal["pairs", "single", "random_one", "sigmoid", "sequence"] = "pairs"
     optimizer: Literal["sgd", "adam", "lazy_adam", "adagrad", "bert_adam"] = "adam"
     accumulator: float = 0.0
     learning_rate: float = 1e-3
@@ -113,11 +118,13 @@ class Evaluation:
       k: cut-offs of precision, recall, F1 and accuracy.
       metric: what early stopping and the best checkpoint go by, such as `f1@1`.
       batch: posts at a time, over all devices.
+      min_predictions: posts with fewer recommendations do not count.
     """
 
     k: tuple[int, ...] = (1, 2, 3, 4, 5)
     metric: str = "f1@1"
     batch: int = 512
+    min_predictions: int = 0
 
 
 @dataclass(frozen=True)

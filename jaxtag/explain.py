@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxtag.data.posts import HISTORY
+from jaxtag.data.posts import CELLS, HISTORY
+from jaxtag.entries import Entry
 from jaxtag.errors import JaxtagError
 from jaxtag.requests import Read, stored
 from jaxtag.runs import Bound
-from jaxtag.systems import SYSTEMS, Entry, System
+from jaxtag.systems import SYSTEMS, System
 
 EXAMPLES = 5  # posts of a part that an evaluation explains
 SHOWN = 5  # words that text shows of a post
@@ -68,7 +69,8 @@ def of_rows(bound: Bound, state: Any, rows: np.ndarray) -> list[dict[str, Any]]:
     for row, post in zip(rows, stored(dataset, rows)):
         earlier = [] if reading.earlier is None else [r for r in reading.earlier[row] if r >= 0]
         reads.append(Read(post, tuple(stored(dataset, np.array(earlier, np.int64)))))
-    batch = {name: values for name, values in reading.gather(rows).items() if name in bound.system.entry.columns}
+    names = (*bound.system.entry.columns, CELLS)
+    batch = {name: values for name, values in reading.gather(rows).items() if name in names}
     found = Explainer(bound.system, state)(batch, reads)
     return [{"row": int(row), "text": read.post.text, **e} for row, read, e in zip(rows, reads, found)]
 

@@ -4,11 +4,14 @@ An estimator is a file of `jaxtag.estimators`, and is used by the names in it al
 
     Settings                              its settings, a frozen dataclass
     check(settings, columns)              raises JaxtagError where they are not possible
-    READS                                 what it is fitted to: `counts` of words, or `features`, numbers of each post
-    features(settings, batch, words, counted)   of `features`: the row, from word vectors; an encoder's is another's
+    READS                                 what it is fitted to: `counts` of words; `features`, numbers of each post
+                                          (`jaxtag.estimators.sources`); or `neighbours` by them
+    features(settings, batch, words, counted)   of `summed_vectors`: the row
+    wanted(settings)                            of `neighbours`: how many
     fit(settings, counts or features, gold)     what is learned, a dictionary of arrays, as its run folder keeps them
     learned(settings, words, hashtags, width)   their shapes, as `jaxtag train` counts parameters
-    scores(settings, fitted, batch or features)         how it ranks, of the output `scores`: `[B, L]`
+    scores(settings, fitted, batch)             how it ranks, of the output `scores`: `[B, L]`
+    scores(settings, fitted, places, hashtags)          of `neighbours`: by theirs
     query(fitted, features), table(fitted, labels)      or of the output `table`
 
 One learned in sweeps has `scores`, of its state's params and collections, and what `jaxtag.training.sweeps` names.
@@ -22,9 +25,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from jaxtag.data.posts import IMAGE_COLUMNS
+from jaxtag.entries import Entry
 from jaxtag.errors import JaxtagError
+from jaxtag.estimators import sources, tfidf, voters
 from jaxtag.parallel.mesh import unbox
-from jaxtag.systems import Entry, Sizes, System, build, find
+from jaxtag.systems import Sizes, System, build, find
 
 if TYPE_CHECKING:
     from jaxtag.experiment import Experiment
@@ -58,7 +64,17 @@ class FittedSystem(System, ABC):
 
 @dataclass(frozen=True)
 class Estimator(FittedSystem):
-    """An estimator of `jaxtag.estimators`, on counts of words, word vectors or an encoder's features."""
+    """An estimator of `jaxtag.estimators`, on counts of words, features, or neighbours by them.
+
+    Attributes:
+      mesh: over which neighbours' features are split.
+    """
+
+    mesh: Any = None
+
+    def on(self, mesh: Any) -> "Estimator":
+        """As of `System`."""
+        return replace(self, mesh=mesh)
 
     @property
     def code(self) -> Any:
@@ -67,24 +83,36 @@ class Estimator(FittedSystem):
 
     @property
     def width(self) -> int:
-        """p: how many numbers it reads of a post; 0 where it reads counts."""
-        if self.code.READS == "counts":
+        """p: how many numbers it reads of a post; 0 where it reads counts, or sequences of words."""
+        kind = getattr(self.settings, "features", "")
+        if self.code.READS == "counts" or kind == "tfidf":
             return 0
         if self.encoder is not None:
-            return width_of(self.encoder)
+            return width_of(self.encoder, sources.ENCODED[kind])
+        if kind in self.sizes.image:
+            return self.sizes.image[kind][0]
+        if kind == "mean_vectors":
+            return self.sizes.vectors
         batch = self.sizes.batch()
         words = jnp.zeros((1, self.sizes.vectors)), jnp.zeros(1, bool)
         return jax.eval_shape(lambda: self.code.features(self.settings, batch, *words)).shape[-1]
 
     def read(self, params: Any, collections: Any, batch: dict[str, Any]) -> jax.Array:
-        """Features `[B, p]` float32 of a batch."""
+        """Features `[B, p]` float32 of a batch, NaN for a post without any; of `tfidf`, its sequences, int32."""
+        kind = self.settings.features
         if self.encoder is not None:
-            return self.encoder.features(params["encoder"], collections, batch).astype(jnp.float32)
-        return self.code.features(self.settings, batch, params["words"], params["counted"])
+            found = self.encoder.features(params["encoder"], collections, batch, sources.ENCODED[kind])
+            return sources.without(kind, found, batch)
+        if kind == "tfidf":
+            return tfidf.sequences(params["fitted"], batch["tokens"], self.settings.grams)
+        if kind == "summed_vectors":
+            return self.code.features(self.settings, batch, params["words"], params["counted"])
+        return sources.read(kind, batch, params.get("words"), params.get("counted"))
 
     def query(self, params: Any, collections: Any, batch: dict[str, Any]) -> jax.Array:
         """Queries `[B, d]` of a batch."""
-        return self.code.query(params["fitted"], self.read(params, collections, batch))
+        given = self.read(params, collections, batch)
+        return self.code.query(params["fitted"], jnp.where(jnp.isnan(given[:, :1]), 0, given))
 
     def table(self, params: Any, collections: Any, labels: jax.Array) -> jax.Array:
         """The rows `[len(labels), d]` of the hashtags `labels`."""
@@ -94,8 +122,12 @@ class Estimator(FittedSystem):
         """The score of every hashtag for every post of a batch, `[B, L]` float32."""
         if self.entry.output == "table":
             return super().scores(params, collections, batch)
-        given = batch if self.code.READS == "counts" else self.read(params, collections, batch)
-        return self.code.scores(self.settings, params["fitted"], given)
+        settings, fitted = self.settings, params["fitted"]
+        if self.code.READS == "counts":
+            return self.code.scores(settings, fitted, batch)
+        given = self.read(params, collections, batch)
+        places = voters.near(settings, fitted, given, self.code.wanted(settings), self.mesh)
+        return self.code.scores(settings, fitted, places, voters.hashtags_of(fitted, places))
 
     def shapes(self) -> dict[str, Any]:
         """Shape of each array that is learned, beside the encoder's."""
@@ -131,14 +163,14 @@ class Sampled(System):
         return -jnp.where(labels < 0, 0, each).sum(1), (labels >= 0).sum(1).astype(jnp.float32), collections
 
 
-def width_of(system: System) -> int:
-    """How many features a gradient system gives."""
+def width_of(system: System, which: str = "features") -> int:
+    """How many features a gradient system gives by its model's function `which`."""
     batch = system.sizes.batch()
 
     def features() -> jax.Array:
         variables = unbox(System.init(system, jax.random.key(0)))
         rest = {name: value for name, value in variables.items() if name != "params"}
-        return System.features(system, variables["params"], rest, batch)
+        return System.features(system, variables["params"], rest, batch, which)
 
     return jax.eval_shape(features).shape[-1]
 
@@ -151,12 +183,38 @@ def make(experiment: "Experiment", sizes: Sizes) -> Estimator | Sampled:
     encoder = build(experiment.encoder, replace(sizes, vectors=0)) if experiment.encoder else None
     if encoder is not None:
         entry = replace(entry, columns=encoder.entry.columns, indexed=encoder.entry.indexed)
+    else:
+        entry = replace(entry, columns=entry.reads(settings))
     return Estimator(entry, None, None, sizes, settings, encoder)
 
 
 def reads_vectors(experiment: "Experiment", entry: Entry) -> bool:
     """Whether an estimator reads the split's word vectors."""
-    return entry.learned == "fit" and experiment.encoder is None and hasattr(experiment.model, "vectors")
+    kind = getattr(experiment.model, "features", "")
+    return entry.learned == "fit" and experiment.encoder is None and kind in sources.WORD_VECTORS
+
+
+def settled(experiment: "Experiment", encoder: str, features: str) -> "Experiment":
+    """The experiment with an encoder and features that go together, where only one of them was asked for.
+
+    Args:
+      experiment: of any system.
+      encoder: that was asked for, or empty; the experiment has it.
+      features: that were asked for, or empty; the experiment has them not yet.
+    """
+    settings = experiment.model
+    if not hasattr(settings, "features"):
+        return experiment
+    if features:  # a recipe's own encoder is of no use to features that are not an encoder's
+        return experiment if features in sources.ENCODED or encoder else replace(experiment, encoder=None)
+    if not encoder:
+        return experiment
+    kind = settings.features
+    if experiment.encoder is None:
+        kind = settings.word_vectors if kind in sources.ENCODED else kind
+    elif not _gives(experiment.encoder, kind):
+        kind = "merged"
+    return replace(experiment, model=replace(settings, features=kind))
 
 
 def check(experiment: "Experiment", entry: Entry) -> None:
@@ -170,10 +228,45 @@ def check(experiment: "Experiment", entry: Entry) -> None:
     if experiment.data.vectors:
         mend = "--model.vectors" if hasattr(experiment.model, "vectors") else "leave --data.vectors out"
         raise JaxtagError(f"data.vectors is of a word table, which system {entry.name} has not", mend)
-    if experiment.encoder is None:
+    inner = find(experiment.encoder.system) if experiment.encoder else None
+    if inner is not None:
+        if getattr(code, "READS", "counts") == "counts":
+            raise JaxtagError(f"system {entry.name} has no encoder", "leave --encoder out")
+        if inner.learned != "steps":
+            raise JaxtagError(f"system {inner.name} cannot be an encoder", "choose one such as --encoder zsl/rnn")
+        if named := experiment.data.extractor:
+            mend = f"--encoder.data.extractor {named}, or --model.features vector"
+            raise JaxtagError(f"data.extractor is {named!r}, but images are read by the encoder", mend)
+    if hasattr(experiment.model, "features"):
+        _check_features(experiment.model, experiment.encoder)
+
+
+def _check_features(settings: Any, encoder: "Experiment | None") -> None:
+    """Refuse features that an experiment does not have.
+
+    Args:
+      settings: of the estimator.
+      encoder: None where there is none.
+
+    Raises:
+      JaxtagError: features of an encoder without one, others with one, or some that the encoder does not give.
+    """
+    kind = settings.features
+    if encoder is None:
+        if kind in sources.ENCODED:
+            raise JaxtagError(f"model.features {kind} is of an encoder, and there is none", "--encoder amnn/amnn")
         return
-    if getattr(code, "READS", "") != "features":
-        raise JaxtagError(f"system {entry.name} has no encoder", "leave --encoder out")
-    inner = find(experiment.encoder.system)
-    if inner.learned != "steps":
-        raise JaxtagError(f"system {inner.name} cannot be an encoder", "choose one such as --encoder zsl/rnn")
+    if kind not in sources.ENCODED:
+        raise JaxtagError(f"model.features {kind} is of no encoder", "leave --encoder out, or --model.features merged")
+    if not _gives(encoder, kind):
+        raise JaxtagError(f"system {encoder.system} gives no {kind} features", "--model.features merged")
+
+
+def _gives(encoder: "Experiment", kind: str) -> bool:
+    """Whether the network of `encoder` has features of the `kind`, and reads what they are of."""
+    entry = find(encoder.system)
+    if kind not in sources.ENCODED or entry.learned != "steps":
+        return False
+    reads = set(entry.reads(encoder.model))
+    of = {"image": set(IMAGE_COLUMNS), "text": {"tokens"}}.get(kind, reads)
+    return bool(reads & of) and hasattr(entry.model(), sources.ENCODED[kind])

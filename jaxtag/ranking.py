@@ -21,8 +21,8 @@ BLOCK_SCORES = 1 << 24  # of a batch over a block: 64 MiB
 
 
 def candidate_table(system: System, params: Any, collections: Any, labels: jax.Array) -> jax.Array:
-    """The candidates' rows `[C, d]`, computed once for any number of `rank` calls; of `scores`, their `labels`."""
-    return labels if system.entry.output == "scores" else system.table(params, collections, labels)
+    """The candidates' rows `[C, d]`, computed once for any number of `rank` calls; of other outputs, their `labels`."""
+    return system.table(params, collections, labels) if system.entry.output == "table" else labels
 
 
 @partial(jax.named_call, name="rank")
@@ -38,11 +38,22 @@ def rank(system: System, params: Any, collections: Any, batch: dict[str, Any], t
 
     Returns:
       Positions in the candidates `[B, k]` int32 and their scores `[B, k]` float32. Equal scores keep the
-      candidates' order.
+      candidates' order. Of the output `decode` they are in the order in which they are said, with log-probabilities;
+      −1 and −inf where a list ends early.
     """
+    if system.entry.output == "decode":
+        return _said(system, params, collections, batch, table, k)
     if system.entry.output == "scores":
         return _of_scores(system.scores(params, collections, batch)[:, table], k)
     return top_k(system.query(params, collections, batch), table, k)
+
+
+def _said(system: Any, params: Any, collections: Any, batch: dict[str, Any], labels: jax.Array, k: int) -> tuple:
+    """What a system of the output `decode` says among the candidates `labels [C]`, as of `rank`."""
+    allowed = jnp.zeros(system.sizes.hashtags, bool).at[labels].set(True)
+    position = jnp.full(len(allowed), -1, jnp.int32).at[labels].set(jnp.arange(len(labels), dtype=jnp.int32))
+    found, logs = system.decode(params, collections, batch, k, allowed)
+    return jnp.where(found < 0, -1, position[found]), logs
 
 
 def _of_scores(scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
@@ -54,13 +65,19 @@ def recommend(
     system: System, params: Any, collections: Any, batch: dict[str, Any], table: jax.Array, k: int,
     mesh: Mesh | None = None, count: int | None = None,
 ) -> tuple[jax.Array, jax.Array]:  # fmt: skip
-    """As `rank`, with what the system `gives` beside each candidate: its score, or its probability among all of them.
+    """As `rank`, with what the system `gives` beside each candidate: its score, or its probability.
+
+    The probability is among all candidates, or where the objective makes them independent the hashtag's own; of the
+    output `decode`, given the hashtags said before it.
 
     Args:
       system, params, collections, batch, k: as of `rank`.
       table: from `candidate_table`, or from `spread` where there is a mesh.
       mesh, count: as of `top_k`.
     """
+    if system.entry.output == "decode":
+        positions, logs = _said(system, params, collections, batch, table, k)
+        return positions, jnp.exp(logs)
     if system.entry.output == "scores":
         every = system.scores(params, collections, batch)[:, table]
         positions, best = _of_scores(every, k)
@@ -70,13 +87,15 @@ def recommend(
         every = query @ table[:count].T
     if system.entry.gives == "score":
         return positions, best
+    if system.entry.learned == "steps" and system.objective.independent:
+        return positions, jax.nn.sigmoid(best)
     return positions, jnp.exp(best - jax.nn.logsumexp(every, axis=1, keepdims=True))
 
 
 def spread(table: jax.Array, mesh: Mesh) -> jax.Array:
     """`table [C, d]` as float32, its rows split evenly over every device of `mesh`, zeros added to make them even.
 
-    Labels `[C]`, of a system of the output `scores`, stay as they are.
+    Labels `[C]`, of a system of the output `scores` or `decode`, stay as they are.
     """
     if table.ndim == 1:
         return table

@@ -31,12 +31,14 @@ def resolve(
       recipe: `file/function` among jaxtag's recipes, or `path/to/file.py:function`.
       size: `paper`, or `tiny`: seconds on a CPU through the same code.
       overrides: such as {"training.learning_rate": "1e-4"}; strings are read as the field's type.
-      encoder: of a zero-shot recipe, another recipe to be its encoder, at the same size; or `vectors`, mean word
-        vectors. Empty keeps the recipe's own.
+      encoder: of a fitted recipe, another recipe to be its encoder, at the same size; or `vectors`, the word vectors
+        of a post. Empty keeps the recipe's own, but where model.features among the overrides needs none.
 
     Raises:
       JaxtagError: no such recipe, size or field, or a value that does not fit; the message names the nearest.
     """
+    from jaxtag import fitted
+
     if size not in SIZES:
         raise JaxtagError(f"no size {size!r}", nearest(size, SIZES))
     experiment = find_recipe(recipe)(size)
@@ -44,7 +46,8 @@ def resolve(
         if find(experiment.system).learned != "fit":
             raise JaxtagError(f"recipe {recipe} has no encoder", "leave --encoder out")
         experiment = replace(experiment, encoder=None if encoder == VECTORS else find_recipe(encoder)(size))
-    return _checked(override(experiment, overrides or {}))
+    features = str((overrides or {}).get("model.features", ""))
+    return _checked(override(fitted.settled(experiment, encoder, features), overrides or {}))
 
 
 def recipes() -> dict[str, Callable[[str], Experiment]]:
@@ -120,8 +123,8 @@ def recipe_rows() -> list[dict[str, str]]:
             {
                 "recipe": name,
                 "what": entry.title,
-                "paper": entry.paper,
-                "reads": ", ".join(entry.reads(experiment.model)),
+                "paper": name.partition("/")[0],
+                "reads": ", ".join(find(experiment.network.system).reads(experiment.network.model)),
                 "output": entry.output,
                 "objective": OBJECTIVES.get(entry.learned, experiment.training.objective),
             }

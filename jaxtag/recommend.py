@@ -62,7 +62,7 @@ class Recommender:
         batch, reads = self.reader(requests, rows)
         positions, scores = jax.device_get(self._rank(self._variables, self._table, batch))
         found = [
-            {"hashtags": [{"hashtag": self._names[p], self._score: round(float(q), 6)} for p, q in zip(*row)]}
+            {"hashtags": [{"hashtag": self._names[p], self._score: round(float(q), 6)} for p, q in zip(*row) if p >= 0]}
             for row in zip(positions[: len(requests)], scores[: len(requests)])
         ]
         explained = self._explain(batch, reads) if self._explain else None
@@ -167,13 +167,14 @@ def _with_vector(bound: Bound, names: list[str]) -> tuple[list[str], np.ndarray]
 def recommend_lines(recommender: Recommender, lines: IO[bytes], out: IO[str]) -> None:
     """Read JSON lines with a `text`, write each with its `hashtags`; a bad line gets an `error` in its place.
 
-    Of a system that reads history, a line may have the `author` and a `history`, as `jaxtag.requests` has them. How
+    Of a system that reads history, a line may have the `author` and a `history`, as `jaxtag.requests` has them; of one
+    that reads images, `image`, the name of a file, beside the `text` or in its place. How
     many lines could not be read, and how many authors the dataset does not have, is said on standard error.
     """
     bad, strangers, number = 0, 0, 0
     numbered = enumerate(lines, 1)
     while block := list(islice(numbered, LINES)):
-        parsed = [parse(number, line) for number, line in block]
+        parsed = [parse(number, line, recommender.reader) for number, line in block]
         asked = [request for _, request in parsed if request]
         strangers += sum(is_stranger(recommender, request) for request in asked)
         found: Iterator[Any] = iter(recommender.answer(asked) if asked else [])

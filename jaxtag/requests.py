@@ -1,6 +1,8 @@
-"""What is asked of a recommender: a text, and of systems that read history its author, or the author's earlier posts.
+"""What is asked of a recommender: a text, an image of systems that read images, and of those that read history its
+author, or the author's earlier posts.
 
-A text is cleaned as the dataset's posts were. An author's earlier posts are the latest that the dataset has, or texts
+A text is cleaned as the dataset's posts were, an image goes through what made the features of the dataset's images. An
+author's earlier posts are the latest that the dataset has, or texts
 that come with the request; an author whom it does not know has none, as a new author has.
 """
 
@@ -8,14 +10,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxtag.data import vocabulary
+from jaxtag.data import new_images, vocabulary
+from jaxtag.data.columns import cut as shortened
+from jaxtag.data.columns import gather, ragged
 from jaxtag.data.dataset import Dataset
-from jaxtag.data.posts import HISTORY, PAD
+from jaxtag.data.new_images import NewImages
+from jaxtag.data.pictures import BadImage
+from jaxtag.data.posts import HISTORY, PAD, WORDPIECES
 from jaxtag.data.text import Cleaner, Cleaning
+from jaxtag.data.wordpieces import open_wordpieces
 from jaxtag.runs import Bound
 
 
@@ -27,11 +35,13 @@ class Request:
       text: of it.
       author: their name in the dataset; empty for nobody.
       history: texts of their earlier posts, the latest first; None takes those that the dataset has of the author.
+      image: the file of its image, an image that can be decoded; empty for none.
     """
 
     text: str
     author: str = ""
     history: tuple[str, ...] | None = None
+    image: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -57,18 +67,40 @@ class Reader:
         """Read as the run `bound` does."""
         self._dataset, self._reading = bound.dataset, bound.reading
         self._cleaner = Cleaner(Cleaning.from_json(bound.dataset.info["settings"]["cleaning"]))
+        images = bound.reading.images
+        self._images = NewImages(bound.dataset, images) if images else None
+        self._pieces = open_wordpieces(bound.dataset) if WORDPIECES in bound.reading.lengths else None
 
     def __call__(self, requests: Sequence[Request], rows: int) -> tuple[dict[str, np.ndarray], list[Read]]:
         """The batch of `requests`, padded to `rows` posts, and what it holds of each."""
         reading, reads = self._reading, [self._read(request) for request in requests]
-        batch: dict[str, np.ndarray] = {"tokens": np.full((rows, reading.lengths["tokens"]), PAD, np.int32)}
+        batch: dict[str, np.ndarray] = {}
+        if "tokens" in reading.lengths:
+            batch["tokens"] = np.full((rows, reading.lengths["tokens"]), PAD, np.int32)
         if HISTORY in reading.lengths:
             batch[HISTORY] = np.full((rows, reading.posts, reading.lengths[HISTORY]), PAD, np.int32)
         for row, read in enumerate(reads):
-            self._fill(batch["tokens"][row], read.post)
+            if "tokens" in batch:
+                self._fill(batch["tokens"][row], read.post)
             for place, post in enumerate(read.earlier):
                 self._fill(batch[HISTORY][row, place], post)
-        return {name: reading.word_ids[ids] for name, ids in batch.items()}, reads
+        batch = {name: reading.word_ids[ids] for name, ids in batch.items()}
+        if self._pieces:
+            cut = ragged(self._pieces([request.text for request in requests]))
+            at = np.where(np.arange(rows) < len(requests), np.arange(rows), -1)
+            length = reading.lengths[WORDPIECES]
+            batch[WORDPIECES] = gather(shortened(cut, length), at, length, PAD)
+        return batch | (self._images([r.image for r in requests], rows) if self._images else {}), reads
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether words make a difference."""
+        return "tokens" in self._reading.lengths or self._pieces is not None
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether an image makes a difference."""
+        return self._images is not None
 
     @property
     def reads_history(self) -> bool:
@@ -119,7 +151,7 @@ def stored(dataset: Dataset, rows: np.ndarray) -> list[Post]:
     return [Post(text, tuple(words[t] for t in tokens[row])) for row, text in zip(rows, dataset.text(rows))]
 
 
-def parse(number: int, line: bytes) -> tuple[dict[str, Any], Request | None]:
+def parse(number: int, line: bytes, reader: Reader) -> tuple[dict[str, Any], Request | None]:
     """What line `number` of a stream asks for: its own fields, and the request; or its `error`, and None."""
     try:
         record = json.loads(line)
@@ -127,12 +159,29 @@ def parse(number: int, line: bytes) -> tuple[dict[str, Any], Request | None]:
         return {"error": f"line {number} is not JSON: {error}"}, None
     if isinstance(record, str):
         record = {"text": record}
-    if not isinstance(record, dict) or not isinstance(record.get("text"), str):
-        return {"error": f'line {number} is not {{"text": "..."}}'}, None
+    if not isinstance(record, dict):
+        return {"error": f"line {number} is not {_form(reader)}"}, None
+    image = record.get("image") if reader.reads_images else None
+    if not isinstance(image, str | None):
+        return {"error": f'line {number}: "image" is not the name of a file'}, None
+    needs = "text" if not image or "text" in record else "image"
+    if not isinstance(record.get(needs), str) or not (image or reader.reads_text):
+        return {"error": f"line {number} is not {_form(reader)}"}, None
+    try:
+        file = new_images.read(Path(image)) if image else b""
+    except BadImage as error:
+        return {"error": f"line {number}: image {image}: {error}"}, None
     author, history = record.get("author"), record.get("history")
     if not isinstance(author, str | int | None) or isinstance(author, bool):
         return {"error": f'line {number}: "author" is not a name'}, None
     if history is not None and not (isinstance(history, list) and all(isinstance(text, str) for text in history)):
         return {"error": f'line {number}: "history" is not a list of texts, the latest first'}, None
     name = "" if author is None else str(author)
-    return record, Request(record["text"], name, None if history is None else tuple(history))
+    return record, Request(record.get("text", ""), name, None if history is None else tuple(history), file)
+
+
+def _form(reader: Reader) -> str:
+    """What a line is to be."""
+    if not reader.reads_images:
+        return '{"text": "..."}'
+    return '{"text": "...", "image": "FILE"}, or one of them' if reader.reads_text else '{"image": "FILE"}'

@@ -26,7 +26,8 @@ from jaxtag import experiment as experiments
 from jaxtag import recipes
 from jaxtag.data import batches
 from jaxtag.data.dataset import Dataset, Split, open_dataset
-from jaxtag.data.posts import round_up
+from jaxtag.data.posts import WORDPIECES, round_up
+from jaxtag.data.wordpieces import pieces
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.files import read_json, write_json
@@ -95,6 +96,8 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
     names = find(network.system).reads(network.model)
     reading = batches.reading(dataset, split, network, names, split.named if entry.zero_shot else split.hashtags)
     words = batches.word_rows(split, network)
+    if WORDPIECES in names:
+        words = round_up(pieces(dataset), network.parallel.multiple)
     if reads_all_words(experiment):
         reading = replace(reading, word_ids=np.arange(len(dataset.words), dtype=np.int32))
         words = round_up(len(dataset.words), network.parallel.multiple)
@@ -107,7 +110,7 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
         packed=reading.packed,
         image=reading.images.shapes if reading.images else {},
     )
-    system, rule, encoder = build(experiment, sizes), optimizer(experiment.training), None
+    system, rule, encoder = build(experiment, sizes).on(mesh), optimizer(experiment.training), None
     if experiment.encoder:
         same = {axis: getattr(experiment.parallel, axis) for axis in MESH}
         inner = replace(experiment.encoder, parallel=replace(experiment.encoder.parallel, **same))

@@ -8,80 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from jaxtag.data.posts import CELLS, HISTORY, IMAGE_COLUMNS, PIXELS, shapes
+from jaxtag.entries import MEMORY, WORD_TABLE, Entry, Indexed
 from jaxtag.errors import JaxtagError, nearest
 
 if TYPE_CHECKING:  # JAX is imported only once a system is used: `jaxtag --help` names none
     import jax
 
     from jaxtag.experiment import Experiment
-
-
-@dataclass(frozen=True)
-class Indexed:
-    """Parameter tables whose rows a batch names: a step needs, and moves, those rows alone.
-
-    Attributes:
-      tables: paths of the parameters, all with the same number of rows; a model need not have each.
-      columns: of the batch, whose values are row numbers of these tables and nothing else; negative ones are padding.
-      size: the field of the system's module, and of `Sizes`, that is the number of rows.
-    """
-
-    tables: tuple[str, ...]
-    columns: tuple[str, ...]
-    size: str
-
-
-MEMORY_TABLES = ("word_table/table", "key_table/table", "value_table/table", "hop_tables/table")  # those it has
-MEMORY = (Indexed(MEMORY_TABLES, ("tokens", HISTORY), "words"),)
-WORD_TABLE = (Indexed(("word_table/table",), ("tokens",), "words"),)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One row of the table.
-
-    Attributes:
-      name: of the system, as an experiment names it.
-      title: one line.
-      paper: whose method it is, as in this repository's recipes' files.
-      columns: what it reads of a post, beside its hashtags; where its settings decide that, `reads` says.
-      output: how it ranks: `table` (query against a table of hashtags), `scores` or `decode`.
-      module: where its `Settings` and `Model` are.
-      indexed: its tables indexed by columns, for `training.rows`; most have a word table, by tokens.
-      zero_shot: whether it ranks hashtags by vectors, and so also those that it did not train on
-        (`jaxtag.zero_shot`); it may have an encoder, and then reads what that reads.
-      learned: by gradient `steps`; by one `fit`; or in `sweeps` over the training posts, the loop's steps
-        (`jaxtag.fitted`).
-      gives: with what it recommends: a `probability`, or a `score`, comparable within a post.
-    """
-
-    name: str
-    title: str
-    paper: str
-    columns: tuple[str, ...]
-    output: Literal["table", "scores", "decode"]
-    module: str
-    indexed: tuple[Indexed, ...] = WORD_TABLE
-    zero_shot: bool = False
-    learned: Literal["steps", "fit", "sweeps"] = "steps"
-    gives: Literal["probability", "score"] = "probability"
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The columns that hold words, padded on the right, which a batch of short posts may have shorter."""
-        return tuple(dict.fromkeys(name for group in self.indexed if group.size == "words" for name in group.columns))
-
-    def reads(self, settings: Any) -> tuple[str, ...]:
-        """The columns that it reads with `settings`: their own `columns`, or the row's."""
-        return getattr(settings, "columns", self.columns)
-
-    def model(self) -> Any:
-        """The linen module's class, of a system that learns by steps."""
-        return importlib.import_module(self.module).Model
-
-    def settings(self) -> Any:
-        """The dataclass of its model settings."""
-        return importlib.import_module(self.module).Settings
 
 
 def _zero_shot(name: str, title: str) -> Entry:
@@ -92,43 +25,68 @@ def _estimator(
     name: str, title: str, module: str, output: Literal["table", "scores"] = "scores", **fields: Any
 ) -> Entry:
     columns = ("tokens", "history") if name.endswith("_history") else ("tokens",)
-    fields = {"learned": "fit", "indexed": ()} | fields
-    return Entry(name, title, "hmemn2n", columns, output, f"jaxtag.estimators.{module}", **fields)
+    fields = {"paper": "hmemn2n", "learned": "fit", "indexed": ()} | fields
+    return Entry(name, title, fields.pop("paper"), columns, output, f"jaxtag.estimators.{module}", **fields)
+
+
+def _neighbours(name: str, title: str) -> Entry:
+    return _estimator(name, title, name, paper="amnn", gives="score")
+
+
+def _said(name: str, title: str, paper: str = "zsl") -> Entry:
+    return Entry(name, title, paper, ("tokens",), "table", f"jaxtag.models.{name}")
 
 
 def _memory(name: str, title: str) -> Entry:
     return Entry(name, title, "hmemn2n", ("tokens", HISTORY), "table", f"jaxtag.models.{name}", MEMORY)
 
 
+def _seen(name: str, title: str, *columns: str, **fields: Any) -> Entry:
+    fields = {"indexed": ()} | fields
+    return Entry(name, title, "amnn", columns, "table", f"jaxtag.models.{name}", **fields)
+
+
+def _sequence(name: str, title: str, *columns: str, **fields: Any) -> Entry:
+    fields = {"indexed": ()} | fields
+    return Entry(name, title, "amnn", columns, "decode", f"jaxtag.models.{name}", **fields)
+
+
+LXMERT = Entry(
+    "lxmert",
+    "cross-modal transformer over WordPieces and regions of the image, a probability a hashtag",
+    "lxmert4hashtag",
+    ("wordpieces", "regions", "boxes"),
+    "table",
+    "jaxtag.models.lxmert",
+    (Indexed(("encoder/text/words",), ("wordpieces",), "words"),),
+)
 SYSTEMS = {
     entry.name: entry
     for entry in (
-        Entry("ann", "mean of word vectors, one hidden layer", "zsl", ("tokens",), "table", "jaxtag.models.ann"),
-        Entry("cnn", "convolutions over words", "zsl", ("tokens",), "table", "jaxtag.models.cnn"),
-        Entry("rnn", "two GRUs over words", "zsl", ("tokens",), "table", "jaxtag.models.rnn"),
-        Entry(
-            "rnn_attention", "GRU over words with attention", "zsl", ("tokens",), "table", "jaxtag.models.rnn_attention"
-        ),
-        Entry(
-            "transformer", "transformer encoder over words", "zsl", ("tokens",), "table", "jaxtag.models.transformer"
-        ),
+        _said("ann", "mean of word vectors, one hidden layer"),
+        _said("cnn", "convolutions over words"),
+        _said("rnn", "two GRUs over words"),
+        _said("rnn_attention", "GRU over words with attention"),
+        _said("transformer", "transformer encoder over words"),
         _memory("hmemn2n", "memory network: attention over words and over posts of the author's history"),
         _memory("memn2n", "memory network: attention over posts of the author's history"),
-        Entry(
-            "cnn_attention",
-            "convolutions over words, and a channel of trigger words",
-            "hmemn2n",
-            ("tokens",),
-            "table",
-            "jaxtag.models.cnn_attention",
-        ),
+        _said("cnn_attention", "convolutions over words, and a channel of trigger words", "hmemn2n"),
+        _seen("vgg_object_scene", "objects and scene of the image, a probability a hashtag", "vector", couples=True),
+        _seen("multilabel_resnet", "ResNet-50's view of the image, a probability a hashtag", "vector"),
+        _seen("coattention", "attention over words and over cells of the image", "tokens", "grid", indexed=WORD_TABLE),
+        _sequence("amnn", "hashtags one after the other, of words and cells", "tokens", "grid", indexed=WORD_TABLE),
+        _sequence("nic", "hashtags one after the other, of the image", "vector"),
+        _sequence("show_attend_tell", "hashtags one after the other, each with attention over cells", "grid"),
+        LXMERT,
         _zero_shot("conse", "zero-shot: an encoder's probabilities times hashtags' vectors, by cosine"),
         _zero_shot("eszsl", "zero-shot: a bilinear map from features to hashtags' vectors, in closed form"),
         _zero_shot("dem", "zero-shot: hashtags' vectors carried into the space of features, by distance"),
         _zero_shot("cosine", "zero-shot, untrained: mean word vectors against hashtags' vectors, by cosine"),
         _estimator("naive_bayes", "naive Bayes on counts of words", "naive_bayes"),
         _estimator("naive_bayes_history", "naive Bayes on words of the post and of earlier ones", "naive_bayes"),
-        _estimator("svm", "linear SVMs on the sum of word vectors", "svm", "table", gives="score"),
+        _neighbours("neighbour_voting", "votes of the training posts that are nearest"),
+        _neighbours("mlknn", "ML-kNN: posteriors given how many of the nearest training posts have a hashtag"),
+        _estimator("svm", "linear SVMs on sums of word vectors, or other features", "svm", "table", gives="score"),
         _estimator("svm_history", "linear SVMs on sums of vectors, earlier posts' too", "svm", "table", gives="score"),
         _estimator(
             "topical_translation",
@@ -242,7 +200,8 @@ class System:
         logits, collections = self.module.apply(
             {"params": params, **collections}, batch, numbers["dropout"], keys, mutable=list(collections)
         )
-        return *self.objective(logits, batch["hashtags"], numbers["allowed"], numbers["smoothing"]), collections
+        told = self.objective(logits, batch["hashtags"], numbers["allowed"], numbers["smoothing"], keys)
+        return *told, collections
 
     def query(self, params: Any, collections: Any, batch: dict[str, Any]) -> "jax.Array":
         """Queries `[B, d]` of a batch; their products with `table`'s rows are the scores."""
@@ -259,9 +218,13 @@ class System:
         every = self.table(params, collections, jnp.arange(self.sizes.hashtags))
         return self.query(params, collections, batch) @ every.T
 
-    def features(self, params: Any, collections: Any, batch: dict[str, Any]) -> "jax.Array":
-        """Features `[B, p]` of a batch, for estimators fitted on them."""
-        return self._apply(params, collections, lambda m: m.features(batch, 0.0, None))
+    def features(self, params: Any, collections: Any, batch: dict[str, Any], which: str = "features") -> "jax.Array":
+        """Features `[B, p]` of a batch, for estimators fitted on them, of the model's function `which`."""
+        return self._apply(params, collections, lambda m: getattr(m, which)(batch, 0.0, None))
+
+    def on(self, mesh: Any) -> "System":
+        """The same system on `mesh`, for one that needs to know where it is."""
+        return self
 
     def explain(self, params: Any, collections: Any, batch: dict[str, Any]) -> dict[str, "jax.Array"]:
         """By column, how much of each step of attention each value of a batch is (`jaxtag.explain`)."""
@@ -284,7 +247,15 @@ def build(experiment: "Experiment", sizes: Sizes) -> System:
         from jaxtag import fitted
 
         return fitted.make(experiment, sizes)
-    entry = replace(entry, columns=entry.reads(experiment.model))
+    columns = entry.reads(experiment.model)
+    indexed = tuple(group for group in entry.indexed if set(group.columns) <= set(columns))
+    entry = replace(entry, columns=columns, indexed=indexed)
     model = importlib.import_module(entry.module).Model
-    module = model(settings=experiment.model, words=sizes.words, hashtags=sizes.hashtags)
-    return System(entry, module, OBJECTIVES[experiment.training.objective], sizes)
+    more = {"image": sizes.image} if "image" in model.__dataclass_fields__ else {}
+    module = model(settings=experiment.model, words=sizes.words, hashtags=sizes.hashtags, **more)
+    parts = (entry, module, OBJECTIVES[experiment.training.objective], sizes)
+    if entry.output == "decode":
+        from jaxtag.decoded import Decoded
+
+        return Decoded(*parts, shuffled=experiment.data.hashtag_order == "shuffled_each_time")
+    return System(*parts)

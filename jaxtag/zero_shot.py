@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxtag.entries import Entry
 from jaxtag.errors import JaxtagError
 from jaxtag.estimators import cosine, dem
 from jaxtag.estimators.methods import METHODS, Method
 from jaxtag.fitted import FittedSystem, width_of
 from jaxtag.fitted import check as check_estimator
-from jaxtag.systems import Entry, Sizes, System, build, find
+from jaxtag.systems import Sizes, System, build, find
 
 if TYPE_CHECKING:
     from jaxtag.experiment import Experiment

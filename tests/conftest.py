@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Most of a test's time is compiling, which takes a third less without XLA's costly passes; programs are as right.
+# JAX_DISABLE_MOST_OPTIMIZATIONS=0 tests them as users have them, and so does .ci/run with the parity tests.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 if "PYTEST_XDIST_WORKER" in os.environ:  # one core a worker, or they take each other's
     os.environ.setdefault("NPROC", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")

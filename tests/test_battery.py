@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+from jaxtag import ranking
 from jaxtag.cli import main
 from jaxtag.data import order
 from jaxtag.data.dataset import open_dataset
@@ -28,9 +29,18 @@ BATCH, SEEN, HELD_OUT, STEPS = 32, 8, 8, 160  # posts a batch; batches to learn 
 # Mean loss of each of the first 8 steps. A refactor that moves one has changed
 # the numbers of every run: say so in the changelog and print the new ones with `Trial(recipe).losses[:8]`.
 GOLDEN: dict[str, list[float]] = {
+    "amnn/amnn": [5.12774, 4.79972, 4.40556, 3.68012, 3.47539, 3.14269, 2.59219, 2.54614],
+    "amnn/amnn_image": [5.12859, 4.80572, 4.42433, 3.7387, 3.43269, 3.20285, 2.65523, 2.59196],
+    "amnn/amnn_text": [5.13566, 4.92019, 4.6736, 4.31522, 3.80851, 3.33749, 3.19841, 3.19758],
+    "amnn/coattention": [2.54284, 2.39303, 2.47722, 2.35252, 2.24233, 2.12562, 1.84975, 1.86534],
+    "amnn/multilabel_resnet": [8.30228, 8.22978, 8.26001, 8.19197, 8.22226, 8.2094, 8.07651, 8.08992],
+    "amnn/nic": [5.17682, 4.85875, 4.58093, 4.26859, 3.78243, 3.41489, 3.01033, 3.11338],
+    "amnn/show_attend_tell": [5.1055, 4.35721, 3.6266, 3.39745, 3.02866, 2.68782, 2.51794, 2.58044],
+    "amnn/vgg_object_scene": [8.36262, 7.04758, 6.50447, 5.95803, 5.24496, 4.47851, 4.00342, 3.69844],
     "hmemn2n/cnn_attention": [2.53842, 2.3048, 3.02389, 2.17055, 2.25611, 1.64723, 1.54175, 1.66684],
     "hmemn2n/hmemn2n": [2.64338, 2.08112, 2.20778, 2.15381, 1.2916, 1.3262, 1.11542, 1.07042],
     "hmemn2n/memn2n": [2.63207, 2.1925, 2.68593, 2.06842, 1.54104, 1.49468, 1.27055, 1.27351],
+    "lxmert4hashtag/lxmert": [8.49942, 7.21018, 6.19465, 5.49061, 4.95115, 4.54124, 4.11414, 3.89336],
     "zsl/ann": [2.48467, 2.45972, 2.46752, 2.44194, 2.40693, 2.36416, 2.32496, 2.28073],
     "zsl/cnn": [2.57293, 2.48906, 2.85317, 2.72901, 2.52836, 2.59365, 2.55364, 2.54142],
     "zsl/rnn": [2.49521, 2.47498, 2.47755, 2.48678, 2.48194, 2.46624, 2.44157, 2.43834],
@@ -41,12 +51,46 @@ GOLDEN: dict[str, list[float]] = {
 # size one has. The convolutions' softplus features are all positive; the transformer's are normalised; memn2n's are
 # sums over the words of a post and of earlier ones.
 FIRST_LOSS = {"cnn": 0.3, "transformer": 1.0, "memn2n": 0.3}
+# What these posts are learned with where the recipe's own is too slow: its rate is for 2048 features, they have 16.
+RATES = {"amnn/multilabel_resnet": {"learning_rate": 0.5}}
+LAST_VISION = (
+    *(f"vision_attention/attention/{part}_{what}" for part in ("query", "value") for what in ("kernel", "bias")),
+    *(f"vision_attention/attention/{part}" for part in ("key_kernel", "key_bias", "output/kernel", "output/bias")),
+    *(f"vision_{part}/norm/{what}" for part in ("attention", "forward") for what in ("scale", "bias")),
+    *(f"vision_forward/{part}/{what}" for part in ("wide", "narrow") for what in ("kernel", "bias")),
+)
 # Parameters without a gradient, by system, and why.
+SAME = "adds the same to all scores of an attention, and so nothing"
 UNREACHED = {
-    "transformer": {
-        "encoder/layers/self_attention/attention/key_bias": "adds the same to all scores of a query, and so nothing"
-    }
+    "show_attend_tell": {f"layers/query_{part}": f"{SAME}, but for dropout's noise" for part in ("kernel", "bias")},
+    "coattention": {
+        f"{which}_{i}/{name}": SAME for which in ("visual", "textual") for i in range(2) for name in ("guide", "bias")
+    },
+    "transformer": {"encoder/layers/self_attention/attention/key_bias": SAME},
+    "lxmert": {
+        **{f"encoder/{which}/layers/self_attention/attention/key_bias": SAME for which in ("language", "vision")},
+        **{f"encoder/cross/last/{which}_attention/attention/key_bias": SAME for which in ("cross", "language")},
+        **{f"encoder/cross/last/{name}": "of objects, and the head reads a word" for name in LAST_VISION},
+        "encoder/text/types": "posts have one type alone, which does not learn",
+    },
 }
+
+
+# Of the toy posts' features of images, those that stand for a recipe's own.
+EXTRACTORS = {"resnet50": "seen", "vgg16": "seen", "inception_v3": "seen", "vgg16,vgg16_places": "seen,other"}
+
+
+# The toy posts have one hashtag each, which a sequence without an end says at its first step: no other step is learned.
+ENDS = {f"amnn/{name}": {"model.end": "true"} for name in ("amnn", "amnn_image", "amnn_text")}
+
+
+def reads(recipe: str) -> dict[str, str]:
+    """The overrides by which a recipe that reads images reads the toy posts', and one of sequences has an end."""
+    named = resolve(recipe, "tiny").data.extractor
+    return ({"data.extractor": EXTRACTORS.get(named, named)} if named else {}) | ENDS.get(recipe, {})
+
+
+HALVES = ("amnn/amnn_image", "amnn/amnn_text")
 
 
 class Trial:
@@ -54,8 +98,8 @@ class Trial:
 
     def __init__(self, recipe: str, data: Path):
         dataset = open_dataset(data)
-        experiment = resolve(recipe, "tiny", {"training.batch": BATCH, "evaluation.batch": 64})
-        self.recipe = recipe
+        experiment = resolve(recipe, "tiny", {"training.batch": BATCH, "evaluation.batch": 64, **reads(recipe)})
+        self.recipe, self.rates = recipe, RATES.get(recipe, {})
         b = bind(experiment, dataset, dataset.split(), jax.devices()[:1])
         self.system = b.system
         numbers = numbers_of(experiment, b.split.train, toy.HASHTAGS, b.system.sizes.hashtags)
@@ -81,22 +125,26 @@ class Trial:
 
             return lax.fori_loop(0, steps, body, (self.state, jnp.zeros(STEPS)))
 
-        self._fit = jax.jit(fit)
+        def best(state: dict, batch: dict) -> jax.Array:
+            given = (state["params"], state["collections"], batch)
+            return ranking.rank(self.system, *given, ranking.candidate_table(self.system, *given[:2], labels), 1)[0]
+
+        labels = jnp.arange(toy.HASHTAGS)
+        self._fit, self._best = jax.jit(fit), jax.jit(best)
         self.gradient = jax.jit(jax.value_and_grad(self._loss, has_aux=True))
         self.losses = self.fit(self.batches[:SEEN], 8)[1]
 
     def fit(self, batches: list, steps: int, **numbers: float) -> tuple[dict, np.ndarray]:
-        """Parameters and losses after `steps` over `batches`, from the first state."""
+        """State and losses after `steps` over `batches`, from the first state."""
         given = self.numbers | {name: np.float32(value) for name, value in numbers.items()}
         state, losses = self._fit(given, jax.tree.map(lambda *x: np.stack(x), *batches), np.int32(steps))
-        return state["params"], np.asarray(losses)[:steps]
+        return state, np.asarray(losses)[:steps]
 
-    def accuracy(self, params: dict, batches: list) -> float:
+    def accuracy(self, state: dict, batches: list) -> float:
         """Share of the posts of `batches` whose best hashtag is theirs."""
         hits = []
         for batch in batches:
-            scores = self.system.scores(params, self.collections, batch)[:, : toy.HASHTAGS]
-            hits.append(np.asarray(scores).argmax(1) == batch["hashtags"][:, 0])
+            hits.append(np.asarray(self._best(state, batch))[:, 0] == batch["hashtags"][:, 0])
         return float(np.mean(hits))
 
     def _loss(self, params: dict, batch: dict) -> tuple[jax.Array, jax.Array]:
@@ -107,7 +155,7 @@ class Trial:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     posts = (SEEN + HELD_OUT) * BATCH * 10 // 8
-    return toy.make(tmp_path_factory.mktemp("battery") / "data", posts, one=True)
+    return toy.make(tmp_path_factory.mktemp("battery") / "data", posts, one=True, pictured=True)
 
 
 @cache
@@ -131,9 +179,15 @@ def same(found: Any, expected: Any, rtol: float) -> None:
         np.testing.assert_allclose(f, e, rtol=0, atol=atol, err_msg=jax.tree_util.keystr(path))
 
 
-def test_the_first_loss_is_near_ln_of_the_hashtags(trial: Trial) -> None:
+def test_the_first_loss_is_that_of_a_guess(trial: Trial) -> None:
+    """ln L; L ln 2 where each of the L hashtags has a probability of its own; 2 ln (L + 1) of a hashtag and an end."""
     (loss, weight), _ = trial.gradient(trial.params, trial.batches[0])
-    assert 0 <= float(loss / weight) - math.log(toy.HASHTAGS) + 0.05 < FIRST_LOSS.get(trial.system.entry.name, 0.2)
+    each, guess = 1, math.log(toy.HASHTAGS)
+    if trial.system.objective.independent:
+        each, guess = toy.HASHTAGS, math.log(2)
+    if trial.system.entry.output == "decode":
+        each, guess = 2, math.log(toy.HASHTAGS + 1)
+    assert 0 <= float(loss / weight) / each - guess + 0.05 < FIRST_LOSS.get(trial.system.entry.name, 0.2)
 
 
 def test_the_loss_curve_is_the_one_it_was(trial: Trial) -> None:
@@ -141,7 +195,7 @@ def test_the_loss_curve_is_the_one_it_was(trial: Trial) -> None:
 
 
 def test_one_batch_is_learned_by_heart(trial: Trial) -> None:
-    _, losses = trial.fit(trial.batches[:1] * SEEN, STEPS, dropout=0, warmup=0)
+    _, losses = trial.fit(trial.batches[:1] * SEEN, STEPS, dropout=0, warmup=0, **trial.rates)
     assert losses[-1] < 0.05
 
 
@@ -151,16 +205,19 @@ def test_shuffled_hashtags_end_at_chance_and_true_ones_do_not(trial: Trial) -> N
     batches = [b | {"hashtags": h} for b, h in zip(trial.batches, np.split(shuffled, SEEN + HELD_OUT))]
     chance = 1 / toy.HASHTAGS
     far = chance + 4 * math.sqrt(chance * (1 - chance) / (HELD_OUT * BATCH))  # four standard deviations of luck
-    assert trial.accuracy(trial.fit(batches[:SEEN], 80)[0], batches[SEEN:]) < far
-    assert trial.accuracy(trial.fit(trial.batches[:SEEN], 80)[0], trial.batches[SEEN:]) > 3 * far
+    assert trial.accuracy(trial.fit(batches[:SEEN], 80, **trial.rates)[0], batches[SEEN:]) < far
+    assert trial.accuracy(trial.fit(trial.batches[:SEEN], 80, **trial.rates)[0], trial.batches[SEEN:]) > 3 * far
 
 
 def test_padding_changes_nothing(trial: Trial) -> None:
     batch = trial.batches[0]
-    wider = {
+    wider = batch | {
         name: np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, 8)], constant_values=-1 if name == "hashtags" else PAD)
         for name, x in batch.items()
+        if name in ("tokens", "wordpieces", "history", "hashtags")
     }
+    for name in {"grid", "regions", "boxes"} & set(batch):  # cells past those that are real
+        wider[name] = np.pad(batch[name], [(0, 0), (0, 3), (0, 0)], constant_values=1)
     same(trial.gradient(trial.params, wider), trial.gradient(trial.params, batch), 1e-5)
 
 
@@ -181,8 +238,11 @@ def test_gradients_reach_every_parameter(trial: Trial) -> None:
 
 
 def test_two_steps_by_the_command_on_a_mesh(trial: Trial, data: Path, tmp_path: Path) -> None:
+    if trial.recipe in HALVES:
+        pytest.skip("its parameters are a part of amnn/amnn's, which is tested on a mesh")
     run = tmp_path / "run"
     options = ["--training.steps", 2, "--training.batch", BATCH, "--evaluation.batch", 64]
+    options += [x for name, value in reads(trial.recipe).items() for x in (f"--{name}", value)]
     mesh = [f"--parallel.{axis}=2" for axis in ("data", "fsdp", "tensor")]
     main([str(x) for x in ("train", trial.recipe, "--size", "tiny", "--data", data, "--run", run, *options, *mesh)])
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -189,3 +190,181 @@ def test_a_memory_networks_twin_gives_our_scores(name: str) -> None:
         theirs = network(batch["tokens"], (batch["tokens"] != 0).sum(1), "padded", **more).numpy()
     ours = jax.jit(lambda b: system.module.apply({"params": p}, b, 0.0, None))(host)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["vgg_object_scene", "multilabel_resnet", "coattention"])
+def test_the_twin_of_a_system_that_reads_images_gives_our_scores_and_learns(name: str, monkeypatch) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[parity]'")
+    import jax
+
+    from jaxtag.bench import theirs, twins
+    from jaxtag.parallel.mesh import unbox
+    from jaxtag.plan.workload import sizes_of
+    from jaxtag.systems import build
+    from jaxtag.training.objectives import OBJECTIVES
+
+    small = {"training.batch": "16", "data.length": "16"} if name == "coattention" else {"training.batch": "16"}
+    experiment = resolve(f"amnn/{name}", "tiny", small)
+    made = posts.made_up(experiment, 50, 8, 200)
+    sizes = sizes_of(experiment, made.workload)
+    system, network = build(experiment, sizes), twins.build(experiment, sizes)
+    p = jax.tree.map(np.array, unbox(system.init(jax.random.key(0))["params"]))
+    count = sum(x.size for x in jax.tree.leaves(p))
+    assert sum(x.numel() for x in network.parameters()) - twins.extra_parameters(network) == count
+
+    def put(layer, value) -> None:
+        for ours, end in (("kernel", "weight"), ("scale", "weight"), ("table", "weight"), ("bias", "bias")):
+            if ours in value:
+                x = value[ours]
+                getattr(layer, end).data = torch.from_numpy(x.T.copy() if ours == "kernel" else x)
+
+    if name == "coattention":
+        for ours, theirs_ in (("word_table", "table"), ("cells", "cells"), ("head", "head")):
+            put(network.get_submodule(theirs_), p[ours])
+        network.table.weight.data[0] = 0
+        for kind in ("visual", "textual"):
+            for i, layer in enumerate(network.get_submodule(kind)):
+                guided = p[f"{kind}_{i}"]
+                put(layer.own, {"kernel": guided["own"]})
+                put(layer.guide, {"kernel": guided["guide"]})
+                put(layer.score, {"kernel": guided["score"], "bias": guided["bias"]})
+        lstm = network.lstm
+        for end, letter in (("ih", "w"), ("hh", "u")):
+            joined = np.concatenate([p["lstm"][f"{letter}_{gate}"] for gate in "ifgo"], 1)
+            getattr(lstm, f"weight_{end}_l0").data = torch.from_numpy(joined.T.copy())
+        lstm.bias_ih_l0.data = torch.from_numpy(np.concatenate([p["lstm"][f"b_{gate}"] for gate in "ifgo"]))
+        lstm.bias_hh_l0.data.zero_()
+    else:
+        names = ["layers_0", "norms_0", None, "layers_1", "norms_1", None, "head"] if name[0] == "v" else ["head"]
+        for layer, ours in zip(network.layers, names, strict=True):
+            put(layer, p[ours] if ours else {})
+    host = made.reading.gather(made.rows[:16])
+    words = torch.from_numpy(host.get("tokens", np.zeros((16, 1), np.int32))).long()
+    more = {n: torch.from_numpy(host[n]) for n in ("vector", "grid") if n in host}
+    variables = {"params": p, **unbox({k: v for k, v in system.init(jax.random.key(0)).items() if k != "params"})}
+    training = name == "vgg_object_scene"  # whose statistics are then the batch's on both sides
+    keys = jax.random.split(jax.random.key(1), 16) if training else None
+    ours = jax.jit(lambda v, b: system.module.apply(v, b, 0.0, keys, mutable=["statistics"])[0])(variables, host)
+    network.train(training)
+    scores = network(words, (words != 0).sum(1).clamp_min(1), "padded", **more)
+    np.testing.assert_allclose(ours, scores.detach().numpy(), rtol=1e-4, atol=1e-4)
+    monkeypatch.setattr(theirs, "TRIAL_SECONDS", 0.0)
+    side = theirs.Theirs(experiment, made)
+    labels = torch.from_numpy(host["hashtags"]).long()
+    judged: Any = OBJECTIVES[experiment.training.objective]
+    loss, weight = judged(ours, host["hashtags"], np.ones(sizes.hashtags, bool), np.float32(0))
+    np.testing.assert_allclose(side._loss(scores, labels).item(), loss.sum() / weight.sum(), rtol=1e-4)
+    before = {n: x.detach().clone() for n, x in side._network.named_parameters()}
+    side.steps(2)
+    still = [n for n, x in side._network.named_parameters() if torch.equal(before[n], x)]
+    assert not still and side.described["parameters"] == count
+
+
+def _sequence_weights(network: Any, p: dict, name: str) -> None:
+    """Put our parameters `p` into a twin of hashtag sequences; of a GRU all but U_h, which is 0 on both sides."""
+    import torch
+
+    put = lambda layer, end, x: setattr(getattr(layer, end), "data", torch.from_numpy(np.ascontiguousarray(x)))  # noqa: E731
+
+    def dense(layer: Any, value: dict) -> None:
+        put(layer, "weight", value["kernel"].T)
+        put(layer, "bias", value["bias"])
+
+    def gates(layer: Any, value: dict, order: str, end: str = "_l0") -> None:
+        sign = lambda g: -1 if g == "z" else 1  # noqa: E731
+        for ours, theirs in (("w", "ih"), ("u", "hh")):
+            put(layer, f"weight_{theirs}{end}", np.concatenate([sign(g) * value[f"{ours}_{g}"] for g in order], 1).T)
+        put(layer, f"bias_ih{end}", np.concatenate([sign(g) * value[f"b_{g}"] for g in order]))
+        put(layer, f"bias_hh{end}", np.zeros(getattr(layer, f"bias_hh{end}").shape, np.float32))
+
+    head = dict(p["scores"]["head"])
+    if "end_kernel" in p["scores"]:
+        head["kernel"] = np.concatenate([head["kernel"], p["scores"]["end_kernel"]], 1)
+        head["bias"] = np.concatenate([head["bias"], p["scores"]["end_bias"]])
+    dense(network.head, head)
+    put(network.table, "weight", p["table"]["table"])
+    if "start" in p["table"]:
+        network.start.data = torch.from_numpy(p["table"]["start"])
+    if name == "show_attend_tell":
+        w = p["layers"]
+        for layer in ("state_in", "state", "memory_in", "memory", "cells", "query", "output"):
+            dense(network.get_submodule(layer), {"kernel": w[f"{layer}_kernel"], "bias": w[f"{layer}_bias"]})
+        put(network.score, "weight", w["score"].T)
+        moved = lambda x: np.concatenate([np.split(x, 4, -1)[i] for i in (0, 1, 3, 2)], -1)  # noqa: E731
+        put(network.lstm, "weight_ih", moved(w["lstm_kernel"]).T)
+        put(network.lstm, "weight_hh", moved(w["recurrent"]).T)
+        put(
+            network.lstm,
+            "bias_ih",
+            moved(w["lstm_bias"] + np.repeat(np.eye(4, dtype=np.float32)[1], len(w["recurrent"]))),
+        )
+        network.lstm.bias_hh.data.zero_()
+    elif name == "nic":
+        dense(network.image, p["image"])
+        gates(network.lstm, p["lstm"], "ifgo")
+    else:
+        dense(network.merged, p["merged"])
+        gates(network.gru, p["gru"], "rzh")
+        if "word_table" in p:
+            put(network.words, "weight", p["word_table"]["table"])
+            gates(network.text, p["ahead"], "ifgo")
+            gates(network.text, p["back"], "ifgo", "_l0_reverse")
+            dense(network.word_score, {"kernel": p["text_attention"]["v"], "bias": p["text_attention"]["bias"]})
+        if "image_lstm" in p:
+            gates(network.image, p["image_lstm"], "ifgo")
+            dense(network.hidden, p["image_attention"]["hidden"])
+            put(network.cell_score, "weight", p["image_attention"]["v"].T)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["amnn", "amnn_image", "amnn_text", "nic", "show_attend_tell"])
+def test_the_twin_of_a_system_of_sequences_gives_our_scores_and_learns(name: str, monkeypatch) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[parity]'")
+    import jax
+
+    from jaxtag.bench import theirs, twins
+    from jaxtag.parallel.mesh import unbox
+    from jaxtag.plan.workload import sizes_of
+    from jaxtag.systems import build
+
+    ends = {"model.end": "true"} if name == "amnn_image" else {}
+    experiment = resolve(
+        f"amnn/{name}", "tiny", {"training.batch": "16", "data.length": "16", "model.most": "8", **ends}
+    )
+    made = posts.made_up(experiment, 50, 8, 200)
+    sizes = sizes_of(experiment, made.workload)
+    system, network = build(experiment, sizes), twins.build(experiment, sizes)
+    draw = np.random.default_rng(0)
+    shapes = jax.eval_shape(lambda: unbox(system.init(jax.random.key(0))["params"]))
+    p = jax.tree.map(lambda x: draw.normal(size=x.shape, scale=0.1).astype(x.dtype), shapes)
+    count = sum(x.size for x in jax.tree.leaves(p))
+    assert sum(x.numel() for x in network.parameters()) - twins.extra_parameters(network) == count
+    if "gru" in p:
+        p["gru"]["u_h"][:] = 0  # the twin resets after the product with it
+    if "word_table" in p:
+        p["word_table"]["table"][0] = 0
+    _sequence_weights(network, p, name)
+    host = made.reading.gather(made.rows[:16])
+    words = torch.from_numpy(host.get("tokens", np.ones((16, 1)))).long()
+    more = {n: torch.from_numpy(host[n]) for n in ("vector", "grid") if n in host}
+    given = lambda labels: network(  # noqa: E731
+        words, (words != 0).sum(1), "packed", labels=torch.from_numpy(labels).long(), **more
+    )
+    network.eval()
+    whole = host | {"hashtags": draw.integers(0, 8, (16, 16), dtype=np.int32)}
+    ours = jax.jit(lambda b: system.module.apply({"params": p}, b, np.float32(0), None))(whole)
+    for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (ours, given(whole["hashtags"]))), strict=True):
+        np.testing.assert_allclose(a, b.detach().numpy(), rtol=1e-4, atol=1e-5)
+    host["hashtags"][:2] = [[3, *[-1] * 15], [-1] * 16]
+    numbers = {"dropout": np.float32(0), "allowed": np.ones(sizes.hashtags, bool), "smoothing": np.float32(0.1)}
+    loss, weight, _ = system.loss(p, {}, host, numbers, None)
+    monkeypatch.setattr(theirs, "TRIAL_SECONDS", 0.0)
+    side = theirs.Theirs(experiment, made)
+    side._smoothing = 0.1
+    found = side._loss(given(host["hashtags"]), torch.from_numpy(host["hashtags"]).long())
+    np.testing.assert_allclose(found.item(), loss.sum() / weight.sum(), rtol=1e-4)
+    before = {n: x.detach().clone() for n, x in side._network.named_parameters()}
+    side.steps(2)
+    still = [n for n, x in side._network.named_parameters() if torch.equal(before[n], x)]
+    assert not still and side.described["parameters"] == count

@@ -78,3 +78,10 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "time.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(JaxtagError):
         columns.read(tmp_path, "time")
+
+
+def test_posts_that_are_cut_keep_their_last_value() -> None:
+    column = columns.ragged([[2, 5, 6, 7, 3], [2, 3], [], [2, 8, 9, 3], [2, 4, 3]])
+    found = columns.cut(column, 3)
+    assert [found[i].tolist() for i in range(5)] == [[2, 5, 3], [2, 3], [], [2, 8, 3], [2, 4, 3]]
+    assert columns.cut(column, 5) is column

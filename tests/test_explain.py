@@ -114,12 +114,13 @@ def test_lines_may_have_an_author_or_a_history(
     assert found[3]["error"] == 'line 4: "history" is not a list of texts, the latest first'
     assert found[5]["error"] == 'line 6: "author" is not a name'
     assert "4 of 9 lines could not be read" in said.err and "1 of 9 lines have an author without posts" in said.err
-    assert parse(1, b'{"text": "a", "author": 12}')[1] == Request("a", "12")
+    reader = Reader(open_run(trained[1])[0])
+    assert parse(1, b'{"text": "a", "author": 12}', reader)[1] == Request("a", "12")
 
 
 def test_every_system_with_attention_explains_and_the_others_are_refused(trained: tuple[Path, Path]) -> None:
     assert {name for name, entry in SYSTEMS.items() if explains(entry)} == {
-        "rnn_attention", "hmemn2n", "memn2n", "cnn_attention",
+        "rnn_attention", "hmemn2n", "memn2n", "cnn_attention", "coattention", "amnn",
     }  # fmt: skip
     with pytest.raises(JaxtagError, match="ann has no attention to explain; systems that have: rnn_attention"):
         check(SYSTEMS["ann"])

@@ -84,19 +84,87 @@ def test_vgg_has_its_layers(vgg: extractors.Extractor) -> None:
     assert np.ptp(found["vector"].astype(np.float32), axis=0).max() > 0
 
 
-def test_weights_of_a_file(keras: Any, vgg: extractors.Extractor, tmp_path: Path) -> None:
+@pytest.fixture
+def tiny(keras: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A network of three layers with weights that stands in for one of keras.applications."""
+
+    def make(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> Any:
+        inputs = keras.Input(input_shape)
+        last = keras.layers.Conv2D(4, 3, strides=8, name="last")(inputs)
+        if not include_top:
+            return keras.Model(inputs, last)
+        flat = keras.layers.Flatten(name="flatten")(last)
+        dense = keras.layers.Dense(6, name="fc2")(flat)
+        return keras.Model(inputs, keras.layers.Dense(3, name="predictions")(dense))
+
+    monkeypatch.setattr(keras.applications, "Tiny", make, raising=False)
+    monkeypatch.setitem(extractors.NETWORKS, "tiny", extractors.Network("Tiny", "resnet", SIDE, "last"))
+    return make
+
+
+@pytest.mark.parametrize("ending", ["weights.h5", "keras", "h5"])
+@pytest.mark.parametrize(("top", "layers"), [(False, ("pooled", "grid")), (True, ("fc2",))])
+def test_weights_of_a_file(
+    keras: Any, tiny: Any, tmp_path: Path, ending: str, top: bool, layers: tuple[str, ...]
+) -> None:
+    random = extractors.build("tiny", layers, "none", seed=3, devices=1)
     keras.utils.clear_session()
     keras.utils.set_random_seed(3)
-    same = keras.applications.VGG16(include_top=False, weights=None, input_shape=(SIDE, SIDE, 3))
-    same.save_weights(tmp_path / "vgg.weights.h5")
-    built = extractors.build("vgg16", ("pooled",), str(tmp_path / "vgg.weights.h5"), SIDE, seed=9, devices=1)
-    np.testing.assert_array_equal(built.call(PIXELS[:2])["vector"], vgg.call(PIXELS[:2])["vector"])
-    small = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    small.save_weights(tmp_path / "small.weights.h5")
+    same = tiny(top, None, (SIDE, SIDE, 3))
+    path = tmp_path / f"tiny.{ending}"
+    if ending == "weights.h5":
+        same.save_weights(path)
+    else:
+        same.save(path)
+    wanted = random.call(PIXELS)
+    found = extractors.build("tiny", layers, str(path), seed=9, devices=1).call(PIXELS)
+    assert set(found) == set(wanted)
+    for kind in wanted:
+        np.testing.assert_array_equal(found[kind], wanted[kind])
+        assert found[kind].any()
+
+
+def test_weights_of_another_network(keras: Any, tiny: Any, tmp_path: Path) -> None:
+    inputs = keras.Input((SIDE, SIDE, 3))
+    other = keras.Model(inputs, keras.layers.Conv2D(4, 3, name="another")(keras.layers.Conv2D(3, 1, name="b")(inputs)))
+    for name in ("other.h5", "other.keras"):
+        other.save(tmp_path / name)
+    other.save_weights(tmp_path / "other.weights.h5")
     (tmp_path / "text.h5").write_text("nothing")
-    for name in ("small.weights.h5", "text.h5"):
+    for ending in ("weights.h5", "keras"):
+        (tmp_path / f"text.{ending}").write_text("nothing")
+    for name in ("other.h5", "other.keras", "other.weights.h5", "text.h5", "text.weights.h5", "text.keras"):
         with pytest.raises(JaxtagError, match=f"{name} does not hold weights of this network"):
-            extractors.build("vgg16", ("pooled",), str(tmp_path / name), SIDE, devices=1)
+            extractors.build("tiny", ("grid",), str(tmp_path / name), devices=1)
+
+
+def test_a_file_that_fits_in_part(keras: Any, tiny: Any, tmp_path: Path) -> None:
+    """Without a layer, or with one of another size, nothing is loaded silently; the message has the names."""
+    inputs = keras.Input((SIDE, SIDE, 3))
+    last = keras.layers.Conv2D(4, 3, strides=8, name="last")(inputs)
+    keras.Model(inputs, last).save(tmp_path / "without.h5")
+    keras.Model(inputs, last).save_weights(tmp_path / "without.weights.h5")
+    for name in ("without.h5", "without.weights.h5"):
+        with pytest.raises(JaxtagError, match=f"{name} does not hold weights of this network.*fc2"):
+            extractors.build("tiny", ("fc2",), str(tmp_path / name), devices=1)
+    keras.Model(inputs, keras.layers.Conv2D(5, 3, strides=8, name="last")(inputs)).save(tmp_path / "wider.h5")
+    with pytest.raises(JaxtagError, match="wider.h5 does not hold weights of this network.*shape"):
+        extractors.build("tiny", ("grid",), str(tmp_path / "wider.h5"), devices=1)
+
+
+def test_weights_by_the_names_of_layers(keras: Any, tiny: Any, tmp_path: Path) -> None:
+    tiny(False, None, (SIDE, SIDE, 3)).save(tmp_path / "tiny.h5")
+    found = extractors.weights_of("tiny", str(tmp_path / "tiny.h5"))
+    assert {name: {n: w.shape for n, w in of.items()} for name, of in found.items()} == {
+        "last": {"kernel": (3, 3, 3, 4), "bias": (4,)}
+    }
+    assert all(np.isfinite(w).all() for of in found.values() for w in of.values())
+
+
+def test_pixels_are_the_images_themselves() -> None:
+    built = extractors.build("pixels", side=SIDE)
+    assert built.shapes == {"pixels": (SIDE, SIDE, 3)} and extractors.build("pixels").side == 224
+    np.testing.assert_array_equal(built.call(PIXELS)["pixels"], PIXELS)
 
 
 def test_mistakes(keras: Any) -> None:

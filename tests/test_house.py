@@ -24,7 +24,7 @@ ORDER = (
     ("parallel",),
     ("layers",),
     ("data", "models", "estimators"),
-    ("systems", "fitted", "zero_shot"),
+    ("entries", "systems", "decoded", "fitted", "zero_shot"),
     ("ranking", "recipes"),
     ("training", "evaluation", "runs", "requests", "explain"),
     ("search", "recommend", "report", "plan", "bench", "crossvalidate"),

@@ -71,6 +71,24 @@ def test_resident_and_streamed_read_the_same(dataset: Dataset) -> None:
     same(jax.device_get(one), jax.device_get(other))
 
 
+def test_regions_are_read_with_their_boxes_and_how_many_are_real(dataset: Dataset) -> None:
+    found, mesh = read(dataset, "regions", "wordpieces", "regions", "boxes"), make_mesh(Parallel(), jax.devices())
+    batch, stored = found.gather(ROWS), open_features(dataset, "regions")
+    for place, row in enumerate(ROWS):
+        image = -1 if row < 0 else dataset.column("image")[row]
+        for kind in ("regions", "boxes"):
+            values = stored.array(kind)[image] if image >= 0 else 0 * stored.array(kind)[0]
+            np.testing.assert_array_equal(batch[kind][place], values.astype(np.float32))
+        assert batch["cells"][place] == (stored.array("count")[image] if image >= 0 else 0)
+    assert set(batch["cells"]) == {0, toy.CELLS - 1, toy.CELLS} and batch["boxes"].dtype == np.float32
+    for source in (Resident(found, mesh), Streamed(found, mesh, dataset.split().train, 0, 8)):
+        same(jax.device_get(jax.jit(source.fetch_rows)(source.feed_rows(ROWS))), batch)
+    with pytest.raises(JaxtagError, match="regions are of one|boxes are of one"):
+        read(dataset, "regions,seen", "regions", "boxes")
+    with pytest.raises(JaxtagError, match="jaxtag-prep regions"):
+        read(dataset, "seen", "regions")
+
+
 def test_what_is_too_large_is_streamed(dataset: Dataset) -> None:
     found, mesh, split = read(dataset, "seen"), make_mesh(Parallel(), jax.devices()), dataset.split()
     small = experiment("seen")
@@ -85,7 +103,7 @@ def test_what_is_too_large_is_streamed(dataset: Dataset) -> None:
     ("extractor", "message"),
     [
         ("", "data.extractor names no image features"),
-        ("unseen", "has no image features 'unseen' (it has: other, seen)"),
+        ("unseen", "has no image features 'unseen' (it has: other, regions, seen)"),
         ("seen,", None),
     ],
 )
@@ -105,6 +123,7 @@ def test_usual_shapes() -> None:
     assert usual("vgg16,vgg16_places", ("vector",)) == {"vector": (8192,)}
     assert usual("vgg16", ("grid",)) == {"grid": (49, 512)}
     assert usual("", ("tokens",)) == {}
+    assert usual("regions", ("wordpieces", "regions", "boxes")) == {"regions": (36, 2048), "boxes": (36, 4)}
     with pytest.raises(JaxtagError, match="resnet51"):
         usual("resnet51", ("vector",))
 

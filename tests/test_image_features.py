@@ -1,6 +1,7 @@
 """Features of images: computed with interruptions, from files of every kind, and opened again."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,33 @@ def test_given_again_nothing_is_done(kept: Path) -> None:
     assert prep.tree(kept) == before
     with pytest.raises(JaxtagError, match="is there, of side 4; choose another --name"):
         cnn_features.make(kept, Wanted("resnet50", weights="none", side=8, batch=2), extractor=NETWORK)
+
+
+def test_decoded_images_are_an_extractor_of_their_own(kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = ["images", "--data", str(kept), "--extractor", "pixels"]
+    command = [*network, "--size", str(SIDE), "--batch", "2"]
+    for more, said in (
+        (["--weights", "none"], "--weights says nothing of --extractor pixels"),
+        (["--seed", "3"], "--seed says nothing of --extractor pixels"),
+        (["--layer", "pooled"], "--layer says nothing of --extractor pixels"),
+        (["--features", "pixels.npy"], "--features says nothing of --extractor pixels"),
+    ):
+        assert main([*network, *more]) == 2 and said in capsys.readouterr().err
+    assert main(command) == 0
+    assert f"image features pixels: pictures of {SIDE} x {SIDE}\n" in capsys.readouterr().out
+    dataset = open_dataset(kept)
+    features, listed = images.open_features(dataset, "pixels"), images.files(dataset)
+    found = features.array("pixels")
+    assert found.dtype == np.uint8 and found.shape == (COUNT, SIDE, SIDE, 3) and not found[3].any()
+    for row in np.flatnonzero(features.present):
+        file = kept.parent / "photos" / listed[row]["file"]
+        np.testing.assert_array_equal(found[row], pictures.pixels(file.read_bytes(), SIDE))
+    for name, kind, mend in (("pixels", "vector", "pixels --layer pooled"), ("resnet50", "pixels", "pixels")):
+        with pytest.raises(JaxtagError, match=f"image features {name} have no {kind}; .* --extractor {mend}$"):
+            images.open_features(dataset, name).array(kind)
+    before = prep.tree(kept)
+    assert main(command) == 0 and prep.tree(kept) == before
+    shutil.rmtree(kept / "images" / "pixels")
 
 
 class Killed(BaseException):

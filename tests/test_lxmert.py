@@ -38,7 +38,7 @@ def batch(length: int = 8, regions: int = 5, posts: int = POSTS) -> dict[str, ja
         "wordpieces": np.where(np.arange(length) < lengths[:, None], words, 0),
         "regions": np.where(places, rng.normal(size=(posts, regions, TINY.features)), np.nan).astype(np.float16),
         "boxes": np.where(places, rng.random((posts, regions, 4)), np.nan).astype(np.float32),
-        "region_count": counts.astype(np.int32),
+        "cells": counts.astype(np.int32),
     }  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_parameter_counts() -> None:
 
 def full_batch() -> dict[str, jax.Array]:
     zeros = {"wordpieces": jnp.zeros((1, 4), jnp.int32), "regions": jnp.zeros((1, 36, 2048))}
-    return zeros | {"boxes": jnp.zeros((1, 36, 4)), "region_count": jnp.zeros(1, jnp.int32)}
+    return zeros | {"boxes": jnp.zeros((1, 36, 4)), "cells": jnp.zeros(1, jnp.int32)}
 
 
 def test_it_starts_as_bert_does() -> None:
@@ -118,7 +118,7 @@ def test_padding_and_missing_objects_change_nothing() -> None:
     longer["wordpieces"] = np.pad(short["wordpieces"], ((0, 0), (0, 3)))
     for name in ("regions", "boxes"):
         longer[name] = np.pad(short[name], ((0, 0), (0, 2), (0, 0)), constant_values=np.nan)
-    words, objects = short["wordpieces"] != 0, np.arange(5) < short["region_count"][:, None]
+    words, objects = short["wordpieces"] != 0, np.arange(5) < short["cells"][:, None]
     both = (everything(start(), given) for given in (short, longer))
     for a, b, real in zip(*both, (words, objects, ..., ...), strict=True):
         assert np.isfinite(a).all() and np.isfinite(b).all()
@@ -143,7 +143,7 @@ def test_every_real_word_and_object_counts() -> None:
         other = batch()
         other[name][:, 1] = change(other[name][:, 1])
         moved = np.abs(everything(start(), other)[3] - plain).max(1) > 1e-3
-        real = batch()["region_count"] > 1 if name != "wordpieces" else True
+        real = batch()["cells"] > 1 if name != "wordpieces" else True
         np.testing.assert_array_equal(moved, np.broadcast_to(real, POSTS))
 
 
@@ -151,7 +151,7 @@ def test_the_order_of_objects_is_nothing() -> None:
     given, order = batch(), np.array([3, 0, 4, 1, 2])
     for name in ("regions", "boxes"):
         given[name] = np.nan_to_num(given[name])
-    given["region_count"][:] = 5
+    given["cells"][:] = 5
     language, vision, pooled, features = everything(start(), given)
     turned = given | {name: given[name][:, order] for name in ("regions", "boxes")}
     for a, b in zip(everything(start(), turned), (language, vision[:, order], pooled, features), strict=True):

@@ -10,7 +10,7 @@ from jaxtag_prep import cli
 
 VERBS = (
     "posts", "twitter", "instagram", "harrison", "nus-wide", "simulate", "pack", "split", "vectors", "topics",
-    "wordpieces", "images",
+    "wordpieces", "images", "regions",
 )  # fmt: skip
 HEAVY = (
     "jax",

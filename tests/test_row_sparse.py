@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxtag.entries import Entry, Indexed
 from jaxtag.experiment import Experiment, Parallel, Training
 from jaxtag.layers.embedding import SoftmaxHead, WordTable
 from jaxtag.parallel.mesh import make_mesh, replicated
-from jaxtag.systems import Entry, Indexed, Sizes, System
+from jaxtag.systems import Sizes, System
 from jaxtag.training import rows as sparse
 from jaxtag.training.objectives import OBJECTIVES
 from jaxtag.training.optimizers import optimizer

@@ -8,6 +8,7 @@ from jaxtag.data import columns
 from jaxtag.data.columns import Ragged, ragged
 from jaxtag.data.posts import COLUMNS, FIRST_WORD, FORMAT
 from jaxtag.data.vocabulary import RESERVED, Vocabulary
+from jaxtag.data.wordpieces import SPECIAL
 from jaxtag.files import fingerprint, new_folder, read_json, seal, write_json
 
 WORDS, HASHTAGS, AUTHORS = 60, 12, 9
@@ -19,8 +20,11 @@ def word(token: int) -> str:
     return "word" + chr(97 + token // 26) + chr(97 + token % 26)
 
 
-def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path:
-    """A dataset whose words give its hashtags away: word w speaks for hashtag w mod 12."""
+def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False, pictured: bool = False) -> Path:
+    """A dataset whose words give its hashtags away, word w speaks for hashtag w mod 12, and whose images do too.
+
+    With `one`, each post has one hashtag; with `pictured`, each has an image.
+    """
     rng = np.random.default_rng(seed)
     gold = [rng.choice(HASHTAGS, 1 if one else rng.integers(1, 4), replace=False).tolist() for _ in range(posts)]
     tokens = []
@@ -34,12 +38,13 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
         mine = [j for j in range(i - 1, -1, -1) if author[j] == author[i]][:5]
         history[i, : len(mine)] = mine
     texts = [" ".join(word(t) for t in ids).encode() for ids in tokens]
-    image = np.where(np.arange(posts) % 11 == 10, -1, rng.permutation(posts))
+    image = np.where((np.arange(posts) % 11 == 10) & (not pictured), -1, rng.permutation(posts))
     with new_folder(path) as side:
         for name in ("columns", "text", "vocabulary"):
             (side / name).mkdir()
         write = lambda name, *values: columns.write(side / "columns", name, *values)  # noqa: E731
-        columns_made: dict[str, Ragged] = {"tokens": ragged(tokens), "hashtags": ragged(gold)}
+        pieces = ragged([2, *(len(SPECIAL) + t - FIRST_WORD for t in ids), 3] for ids in tokens)  # [CLS] … [SEP]
+        columns_made: dict[str, Ragged] = {"tokens": ragged(tokens), "hashtags": ragged(gold), "wordpieces": pieces}
         for name, made in columns_made.items():
             write(name, made.values, made.offsets)
         write("author", author)
@@ -51,6 +56,8 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
         np.save(side / "text" / "offsets.npy", np.cumsum([0, *map(len, texts)]))
         names = (*RESERVED, *(word(FIRST_WORD + i) for i in range(WORDS)))
         Vocabulary(names, (1,) * len(names)).save(side / "vocabulary" / "words.txt")
+        names = (*SPECIAL, *names[len(RESERVED) :])
+        Vocabulary(names, (1,) * len(names)).save(side / "vocabulary" / "wordpieces.txt")
         Vocabulary(tuple(f"tag{i}" for i in range(HASHTAGS)), (1,) * HASHTAGS).save(
             side / "vocabulary" / "hashtags.txt"
         )
@@ -61,7 +68,7 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
         files = seal(side)
         described = {
             n: {"dtype": COLUMNS[n].dtype, "ragged": COLUMNS[n].ragged, "width": COLUMNS[n].width, "rows": posts}
-            for n in ("tokens", "hashtags", "author", "time", "ordinal", "history", "image")
+            for n in ("tokens", "wordpieces", "hashtags", "author", "time", "ordinal", "history", "image")
         }
         write_json(
             side / "dataset.json",
@@ -71,6 +78,7 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
                 "source": {},
                 "preset": "toy",
                 "settings": {},
+                "added": {"wordpieces": {"pieces": len(SPECIAL) + WORDS, "lower": True}},
                 "funnel": [],
                 "posts": posts,
                 "columns": described,
@@ -81,7 +89,35 @@ def make(path: Path, posts: int = 400, seed: int = 0, one: bool = False) -> Path
     make_split(path, posts, one=one)
     for number, extractor in enumerate(("seen", "other")):
         make_features(path, extractor, image, gold, WIDTH * (number + 1))
+    make_regions(path)
     return path
+
+
+def make_pixels(path: Path, side: int) -> None:
+    """Decoded images of the dataset at `path` as the extractor `pixels`, whatever they show."""
+    rows = len(np.load(path / "images" / "seen" / "present.npy"))
+    with new_folder(path / "images" / "pixels") as folder:
+        np.save(folder / "pixels.npy", np.random.default_rng(side).integers(0, 256, (rows, side, side, 3), np.uint8))
+        np.save(folder / "present.npy", np.ones(rows, bool))
+        described = {"format": 1, "network": "pixels", "images": 0, "rows": rows, "side": side}
+        described |= {"shapes": {"pixels": [side, side, 3]}}
+        write_json(folder / "extractor.json", described | {"files": seal(folder)})
+
+
+def make_regions(path: Path) -> None:
+    """Regions that are the cells of `seen`, with boxes of any kind; every fifth image has one region less."""
+    grid = np.load(path / "images" / "seen" / "grid.npy")
+    rows = len(grid)
+    count = np.where(np.arange(rows) % 5 == 4, CELLS - 1, CELLS).astype(np.int32)
+    real = np.arange(CELLS) < count[:, None]
+    corners = np.sort(np.random.default_rng(rows).random((rows, CELLS, 2, 2), np.float32), axis=2)
+    arrays = {"features": np.where(real[..., None], grid, 0), "boxes": corners.reshape(rows, CELLS, 4), "count": count}
+    with new_folder(path / "images" / "regions") as side:
+        for kind, values in (arrays | {"present": np.ones(rows, bool)}).items():
+            np.save(side / f"{kind}.npy", values)
+        shapes = {"regions": [CELLS, WIDTH], "boxes": [CELLS, 4], "count": []}
+        described = {"format": 1, "images": 0, "rows": rows, "shapes": shapes}
+        write_json(side / "extractor.json", described | {"files": seal(side)})
 
 
 def make_features(path: Path, extractor: str, image: np.ndarray, gold: list[list[int]], width: int) -> None:

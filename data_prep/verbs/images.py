@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jaxtag.data.posts import PIXELS
 from jaxtag.errors import JaxtagError
 
 from .making import workers_of
@@ -16,6 +17,7 @@ EXAMPLES = """\
   jaxtag-prep images --data data/mine --extractor resnet50 --weights resnet50_notop.h5 --layer pooled
   jaxtag-prep images --data data/mine --extractor vgg16 --layer block5_conv3 --name vgg16_conv3 --images /photos
   jaxtag-prep images --data data/mine --extractor vgg16_places --weights vgg16_places205.h5
+  jaxtag-prep images --data data/mine --extractor pixels --size 224     for systems that read images end to end
   jaxtag-prep images --data data/mine --extractor resnet50 --features resnet50.npy --names photos.txt
   jaxtag-prep images --data data/mine --name regions --features regions.npz --key regions --layer pooled grid
 
@@ -23,7 +25,7 @@ Several extractors stand side by side under images/. A run that was stopped goes
 pooled (the mean of the last grid), grid, or one of Keras' names; at most one vector and one grid a name.
 A file of features is .npy, .npz or HDF5: [images, width], or [images, cells, width] for a grid. Which row is of which
 image is told by --names, by names within the file, or else by the order of images/files.jsonl.
-Computing needs pip install 'jaxtag[images]'; files of Keras weights end in .h5, .weights.h5 or .keras.
+Networks need pip install 'jaxtag[images]'; files of Keras weights end in .h5, .weights.h5 or .keras.
 """
 _COMPUTED = ("weights", "images", "batch", "size", "seed")
 _GIVEN = ("names", "key")
@@ -33,7 +35,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="dataset folder")
-    add("--extractor", default="", help="inception_v3, resnet50, resnet152, vgg16 or vgg16_places")
+    add("--extractor", default="", help="inception_v3, resnet50, resnet152, vgg16, vgg16_places or pixels")
     add("--layer", nargs="+", default=[], metavar="LAYER", help="pooled, grid, fc2, block5_pool, block5_conv3 ...")
     add("--name", default="", help="of the features (default: the extractor's)")
     add("--weights", metavar="W", help="imagenet (default), none for random ones, or a local file")
@@ -59,6 +61,11 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
         if arguments[key] is not None:
             what = "needs --features" if computed else "is of computing, and --features gives what was computed"
             raise JaxtagError(f"--{key} {what}", "leave one of them out")
+    if arguments["extractor"] == PIXELS:
+        of_networks = {"--weights": arguments["weights"], "--seed": arguments["seed"], "--features": not computed}
+        given = [name for name, value in (of_networks | {"--layer": arguments["layer"]}).items() if value]
+        if given:
+            raise JaxtagError(f"{given[0]} says nothing of --extractor pixels, decoded images", "leave it out")
     name = arguments["name"] or arguments["extractor"]
     if not (arguments["extractor"] if computed else name):
         raise JaxtagError("nothing says which features", "name a network with --extractor, or a file's with --name")
@@ -83,7 +90,9 @@ def render(result: Mapping[str, Any]) -> str:
     from jaxtag.data.show import shapes_text
 
     source = result["source"]["name"] if "source" in result else result["network"]
-    lines = [f"image features {result['name']}: {shapes_text(result['shapes'])}, from {source}"]
+    lines = [f"image features {result['name']}: {shapes_text(result['shapes'])}"]
+    if source != PIXELS:
+        lines[0] += f", from {source}"
     if "weights" in result:
         lines[0] += f", weights {result['weights']}"
     lines.append(f"images: {result['present']:,} with features, {result['without']:,} without")

@@ -13,8 +13,9 @@ from jaxtag.data import batches
 from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.history import packed_words
-from jaxtag.data.image_columns import ImageColumns, stored, usual_shapes
-from jaxtag.data.posts import FIRST_WORD, HISTORY, round_up
+from jaxtag.data.image_columns import ImageColumns, cells_of, stored, usual_shapes
+from jaxtag.data.posts import FIRST_WORD, HISTORY, PIECES, REGIONS, WORDPIECES, round_up
+from jaxtag.data.wordpieces import pieces
 from jaxtag.experiment import Experiment
 from jaxtag.plan.workload import Workload, image_sizes
 from jaxtag.systems import find_trained_by_step
@@ -73,13 +74,19 @@ def made_up(
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     data, entry = experiment.data, find_trained_by_step(experiment, "measurement of steps")
     names, many = entry.columns, MANY if entry.output == "decode" else 1
+    made = {"tokens": Ragged(tokens, offsets)}
+    if WORDPIECES in names:  # as many as there is room for: posts at their longest
+        words = min(words, PIECES)
+        ids = draw.integers(FIRST_WORD, words, posts * data.length, dtype=np.int32)
+        made[WORDPIECES] = Ragged(ids, np.arange(posts + 1) * data.length)
     ends = np.cumsum(draw.integers(1, 2 * many, posts)) if many > 1 else np.arange(1, posts + 1)
     tags = Ragged(draw.integers(0, hashtags, ends[-1], dtype=np.int32), np.concatenate([[0], ends]))
     most = {"tokens": data.length, HISTORY: data.history_length}
     sizes = {name: min(round_up(int(lengths.max())), most[name]) for name in most if name in names}
+    sizes |= {WORDPIECES: data.length} if WORDPIECES in names else {}
     earlier = draw.integers(0, posts, (posts, data.history), dtype=np.int32) if HISTORY in names else None
     reading = batches.Reading(
-        {"tokens": Ragged(tokens, offsets), "hashtags": tags}, sizes | {"hashtags": round_up(many)},
+        made | {"hashtags": tags}, sizes | {"hashtags": round_up(many)},
         np.arange(words + FIRST_WORD, dtype=np.int32), np.arange(hashtags), earlier,
         packed_words(lengths[earlier]) if earlier is not None else 0, _images(draw, data.extractor, names, posts),
     )  # fmt: skip
@@ -96,7 +103,8 @@ def _images(draw: np.random.Generator, extractor: str, names: tuple[str, ...], p
             values = draw.random((IMAGES, *shape), np.float32)
             arrays[name] = ((255 * values if dtype == "uint8" else values).astype(dtype),)
     rows = draw.integers(0, IMAGES, posts, dtype=np.int32)
-    return ImageColumns(("made up",), rows, arrays) if arrays else None
+    counts = np.full(IMAGES, cells_of(shapes), np.int32) if REGIONS in shapes else None
+    return ImageColumns(("made up",), rows, arrays, counts) if arrays else None
 
 
 def of_dataset(experiment: Experiment, path: Path, split: str) -> Posts:
@@ -110,4 +118,5 @@ def of_dataset(experiment: Experiment, path: Path, split: str) -> Posts:
     names = find_trained_by_step(experiment, "measurement of steps").columns
     reading = batches.reading(dataset, found, experiment, names, found.hashtags)
     words = min(len(found.words), experiment.data.words or len(found.words))
+    words = pieces(dataset) if WORDPIECES in names else words
     return Posts(reading, found.train, words, len(found.hashtags), f"split {found.name} of {path.name}")

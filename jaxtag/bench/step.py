@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jaxtag.data.posts import HISTORY
+from jaxtag.bench.machine import cores, processor
+from jaxtag.data.posts import HISTORY, WORDPIECES
 from jaxtag.errors import JaxtagError
 from jaxtag.progress import progress
 
@@ -70,8 +71,8 @@ def bench(recipes: Sequence[str], setup: Setup) -> dict[str, Any]:
             raise JaxtagError(f"--{name} is {getattr(setup, name)}; it must be above 0")
     rows = [measure(recipe, setup) for recipe in recipes]
     return {
-        "machine": f"{platform.machine()} {_processor()}".strip(),
-        "cores": _cores(),
+        "machine": f"{platform.machine()} {processor()}".strip(),
+        "cores": cores(),
         "rounds": setup.rounds,
         "block_seconds": setup.seconds,
         "size": setup.size,
@@ -92,7 +93,7 @@ def measure(recipe: str, setup: Setup) -> dict[str, Any]:
     """
     asked = {
         "recipe": recipe, "size": setup.size, "overrides": dict(setup.overrides or {}), "words": setup.words,
-        "hashtags": setup.hashtags, "data": setup.data, "split": setup.split, "threads": setup.threads or _cores(),
+        "hashtags": setup.hashtags, "data": setup.data, "split": setup.split, "threads": setup.threads or cores(),
         "torch_compile": setup.torch_compile, "uniform": setup.uniform,
     }  # fmt: skip
     workers = {side: _Side(asked | {"side": side}) for side in SIDES[setup.against]}
@@ -164,7 +165,8 @@ def render(found: Mapping[str, Any]) -> str:
             lines.append(cells)
     columns = list(dict.fromkeys(key for cells in lines for key in cells))
     shapes = "; ".join(
-        f"{r['recipe']}: {r['parameters']:,} parameters, {r['batch']} posts of at most {r['lengths']['tokens']} words"
+        f"{r['recipe']}: {r['parameters']:,} parameters, {r['batch']} posts"
+        + (_said(r["lengths"]) or " of an image each")
         + (f" and earlier ones of {r['lengths'][HISTORY]}" if HISTORY in r["lengths"] else "")
         for r in found["recipes"]
     )
@@ -174,6 +176,12 @@ def render(found: Mapping[str, Any]) -> str:
         f"{found['rounds']} alternating blocks of {found['block_seconds']:g} s; ratio: ours over the twin's, median of "
         f"pairs (quartiles); {found['machine']}, {found['cores']} cores",
     ])  # fmt: skip
+
+
+def _said(lengths: Mapping[str, int]) -> str:
+    """How long posts are; empty of those without words."""
+    named = {"tokens": "words", WORDPIECES: "WordPieces"}
+    return "".join(f" of at most {lengths[name]} {what}" for name, what in named.items() if name in lengths)
 
 
 class _Side:
@@ -216,16 +224,3 @@ class _Side:
         if "error" in found:
             raise JaxtagError(found["error"], found["mend"])
         return found
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next((line.partition(":")[2].strip() for line in file if line.startswith("model name")), "")
-    except OSError:
-        return platform.processor()

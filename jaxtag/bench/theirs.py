@@ -5,15 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from jaxtag.bench import twins
+from jaxtag.bench import sequence_twins, twins
 from jaxtag.bench.posts import Posts
 from jaxtag.data import order
-from jaxtag.data.posts import HISTORY
+from jaxtag.data.posts import HISTORY, IMAGE_COLUMNS, WORDPIECES
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.plan.workload import sizes_of
 
 BATCHES = 64  # of the same order as ours, made ready in memory: reading costs the twin nothing
+IMAGE_BATCHES = 4  # of systems that read images, whose batches take up to 100 MB each
 TRIAL_SECONDS = 1.0  # a form is tried for
 SPARSE = "sparse"  # of a form: tables' gradients are PyTorch's sparse ones
 
@@ -34,12 +35,17 @@ class Theirs:
         import torch
 
         training = experiment.training
-        if training.optimizer not in ("adam", "adagrad") or (training.l2 and training.optimizer == "adam"):
-            raise JaxtagError(f"the PyTorch twins train by adam without l2, or by adagrad, not by {training.optimizer}")
+        if training.optimizer not in ("adam", "bert_adam", "adagrad") or (training.l2 and training.weight_decay):
+            raise JaxtagError(
+                "the PyTorch twins train by adam or adagrad, with l2 or weight decay, not by "
+                f"{training.optimizer} with l2 {training.l2} and weight decay {training.weight_decay}"
+            )
         torch.manual_seed(training.seed)
         self._smoothing, self._clip = training.smoothing, training.clip
         started = time.perf_counter()
-        self._network = self._run = twins.build(experiment, sizes_of(experiment, posts.workload))
+        sizes = sizes_of(experiment, posts.workload)
+        self._hashtags, self._network = sizes.hashtags, twins.build(experiment, sizes)
+        self._run = self._network
         self._network.train()
         self._weights, self._at = [p for p in self._network.parameters() if p.requires_grad], 0
         self._training, self._sparse = training, False
@@ -62,30 +68,43 @@ class Theirs:
 
         for _ in range(count):
             tokens, lengths, labels, more = self._batches[self._form.split()[0]][self._at]
-            self._at = (self._at + 1) % BATCHES
+            self._at = (self._at + 1) % len(self._batches["padded"])
             for weight in self._weights:
                 weight.grad = None
-            logp = self._run(tokens, lengths, self._form, **more).log_softmax(1)
-            real = labels >= 0
-            gold = logp.gather(1, labels.clamp_min(0)).masked_fill(~real, 0).sum(1)
-            pairs = real.sum(1)
-            total = (1 - self._smoothing) * gold
-            if self._smoothing:
-                total = total + self._smoothing * pairs * logp.mean(1)
-            (-total.sum() / pairs.sum()).backward()
+            self._loss(self._run(tokens, lengths, self._form, **more), labels).backward()
             if self._clip:
                 torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
             for rule in self._rules:
                 rule.step()
+
+    def _loss(self, logits: Any, labels: Any) -> Any:
+        """The experiment's objective (`jaxtag.training.objectives`), divided by its weight."""
+        import torch
+
+        if self._training.objective == "sequence":
+            return sequence_twins.loss(logits, labels, self._hashtags, self._smoothing)
+        real = labels >= 0
+        if self._training.objective == "sigmoid":
+            gold = torch.zeros_like(logits).scatter_add_(1, labels.clamp_min(0), real.to(logits.dtype)).clamp_max_(1)
+            target = gold * (1 - self._smoothing) + self._smoothing / 2
+            each = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="sum")
+            return each / real.any(1).sum()
+        logp = logits.log_softmax(1)
+        gold = logp.gather(1, labels.clamp_min(0)).masked_fill(~real, 0).sum(1)
+        pairs = real.sum(1)
+        total = (1 - self._smoothing) * gold
+        if self._smoothing:
+            total = total + self._smoothing * pairs * logp.mean(1)
+        return -total.sum() / pairs.sum()
 
     def _make_rules(self) -> list[Any]:
         """The optimizers: one, or with sparse tables two. PyTorch's AdaGrad has no L2 of sparse gradients."""
         import torch
 
         t, sparse = self._training, []
-        if t.optimizer == "adam":
+        if t.optimizer in ("adam", "bert_adam"):
             rule = torch.optim.AdamW if t.weight_decay else torch.optim.Adam
-            return [rule(self._weights, lr=t.learning_rate, weight_decay=t.weight_decay, fused=True)]
+            return [rule(self._weights, lr=t.learning_rate, weight_decay=t.weight_decay or t.l2, fused=True)]
         for module in self._network.modules():
             if isinstance(module, torch.nn.Embedding | torch.nn.EmbeddingBag):
                 module.sparse = self._sparse
@@ -112,18 +131,22 @@ class Theirs:
         import torch
 
         found: dict[str, list[tuple[Any, ...]]] = {"padded": [], "trimmed": []}
-        for step in range(BATCHES):
+        for step in range(IMAGE_BATCHES if posts.reading.images else BATCHES):
             rows = order.rows_of_step_on_host(posts.rows, experiment.training.seed, step, experiment.training.batch)
             batch = posts.reading.gather(rows)
             labels = batch["hashtags"][:, : max(1, int((batch["hashtags"] >= 0).sum(1).max()))]
-            lengths = np.maximum((batch["tokens"] != 0).sum(1), 1)
-            for form, longest in (("padded", batch["tokens"].shape[1]), ("trimmed", int(lengths.max()))):
-                tokens = torch.from_numpy(np.ascontiguousarray(batch["tokens"][:, :longest])).long()
-                more = {}
+            words = batch.get("tokens", batch.get(WORDPIECES, np.zeros((len(rows), 1), np.int32)))
+            lengths = np.maximum((words != 0).sum(1), 1)
+            seen = {name: torch.from_numpy(batch[name]) for name in IMAGE_COLUMNS if name in batch}
+            for form, longest in (("padded", words.shape[1]), ("trimmed", int(lengths.max()))):
+                tokens = torch.from_numpy(np.ascontiguousarray(words[:, :longest])).long()
+                more = dict(seen)
+                if experiment.training.objective == "sequence":
+                    more["labels"] = torch.from_numpy(labels).long()
                 if HISTORY in batch:
-                    words = batch[HISTORY]
-                    most = words.shape[2] if form == "padded" else max(1, int((words != 0).sum(2).max()))
-                    more[HISTORY] = torch.from_numpy(np.ascontiguousarray(words[..., :most])).long()
+                    earlier = batch[HISTORY]
+                    most = earlier.shape[2] if form == "padded" else max(1, int((earlier != 0).sum(2).max()))
+                    more[HISTORY] = torch.from_numpy(np.ascontiguousarray(earlier[..., :most])).long()
                 known = torch.from_numpy(lengths).long(), torch.from_numpy(labels).long()
                 found[form].append((tokens, *known, more))
         return found | {"packed": found["trimmed"]}

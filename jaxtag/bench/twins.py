@@ -3,13 +3,13 @@
 The same layers at the same sizes, the same dropout and the same loss, in the forms that PyTorch has fast kernels for:
 `nn.GRU`, `nn.Conv1d`, `nn.TransformerEncoderLayer` with its fused attention. Two conventions differ and cost the same:
 `nn.GRU` resets after the product with U where the papers reset before, and has tanh for its candidate where the zsl
-paper has relu. It also has a second bias per gate: 3 d numbers more a layer, which `extra_parameters` counts.
+paper has relu. PyTorch's recurrent layers also have a second bias per gate, which `extra_parameters` counts.
 """
 
 import math
 from typing import Any
 
-from jaxtag.bench import memory_twins
+from jaxtag.bench import lxmert_twin, memory_twins, multilabel_twins, sequence_twins
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.experiment import Experiment
 from jaxtag.systems import Sizes
@@ -23,19 +23,27 @@ LENGTHS = {  # how a network may be given posts of different lengths; the fastes
     "hmemn2n": ("padded", "trimmed"),
     "memn2n": ("padded", "trimmed"),
     "cnn_attention": ("padded", "trimmed"),
+    "vgg_object_scene": ("padded",),
+    "multilabel_resnet": ("padded",),
+    "coattention": ("padded", "trimmed"),
+    "lxmert": ("padded", "trimmed"),
+    "amnn": ("packed",),
+    "nic": ("padded",),
+    "show_attend_tell": ("padded",),
 }
 
 
 def build(experiment: Experiment, sizes: Sizes) -> Any:
     """The twin of the experiment's system, an `nn.Module` from (tokens, lengths on the host, form) to logits.
 
-    One that reads history is given `history` too.
+    One that reads history is given `history` too, one that reads images `vector` or `grid`, and one that says hashtags
+    as a sequence `labels`; of such ones see `sequence_twins`.
 
     Raises:
       JaxtagError: the system has none.
     """
     makers = {"ann": _ann, "cnn": _cnn, "rnn": _rnn, "rnn_attention": _rnn_attention, "transformer": _transformer}
-    makers |= memory_twins.MAKERS
+    makers |= lxmert_twin.MAKERS | memory_twins.MAKERS | multilabel_twins.MAKERS | sequence_twins.MAKERS
     if experiment.system not in makers:
         raise JaxtagError(f"system {experiment.system} has no PyTorch twin", nearest(experiment.system, makers))
     if getattr(experiment.model, "pool", "mean") not in ("mean", "max"):
@@ -44,10 +52,16 @@ def build(experiment: Experiment, sizes: Sizes) -> Any:
 
 
 def extra_parameters(network: Any) -> int:
-    """How many numbers the twin has more than ours for the same function: `nn.GRU`'s second biases."""
+    """How many numbers the twin has more than ours for the same function: second biases of recurrent layers."""
     from torch import nn
 
-    return sum(3 * m.hidden_size * m.num_layers for m in network.modules() if isinstance(m, nn.GRU))
+    gates, found = {nn.GRU: 3, nn.LSTM: 4, nn.LSTMCell: 4}, 0
+    for m in network.modules():
+        if isinstance(m, nn.GRU | nn.LSTM):
+            found += gates[type(m)] * m.hidden_size * m.num_layers * (1 + m.bidirectional)
+        elif isinstance(m, nn.LSTMCell):
+            found += gates[type(m)] * m.hidden_size
+    return found
 
 
 def _table(s: Any, sizes: Sizes) -> Any:

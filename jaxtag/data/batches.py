@@ -24,7 +24,7 @@ from jaxtag.data.dataset import Dataset, Split
 from jaxtag.data.history import earlier_posts, history_words, packed_words, posts_of
 from jaxtag.data.image_columns import IMAGE_COLUMNS, ImageColumns, as_read, image_columns, taken
 from jaxtag.data.image_columns import stored as stored_types
-from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, PAD, round_up, shapes
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, PAD, WORDPIECES, round_up, shapes
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import by_batch, replicated
@@ -106,10 +106,12 @@ def reading(
     rows = np.concatenate([split.train, split.validation, split.test])
     earlier = earlier_posts(dataset, experiment.data.history, rows) if HISTORY in names else None
     found = {name: dataset.column(name) for name in names if name not in (HISTORY, *IMAGE_COLUMNS)}
-    found["hashtags"] = positions_in(dataset.column("hashtags"), targets, len(dataset.hashtags))
+    tags = positions_in(dataset.column("hashtags"), targets, len(dataset.hashtags))
+    found["hashtags"] = columns.shuffled(tags) if experiment.data.hashtag_order == "shuffled" else tags
     lengths = {name: round_up(int(column.lengths(rows).max(initial=1))) for name, column in found.items()}
-    if "tokens" in lengths:
-        lengths["tokens"] = min(lengths["tokens"], experiment.data.length)
+    for name in {"tokens", WORDPIECES} & set(lengths):
+        lengths[name] = min(lengths[name], experiment.data.length)
+    found |= {n: columns.cut(x, lengths[n]) for n, x in found.items() if n == WORDPIECES}
     packed = 0
     if earlier is not None:
         words = history_words(earlier[rows], found["tokens"])

@@ -51,12 +51,33 @@ def write(folder: Path, name: str, values: np.ndarray, offsets: np.ndarray | Non
         np.save(folder / f"{name}.offsets.npy", np.ascontiguousarray(offsets, dtype=np.int64))
 
 
+def cut(column: Ragged, most: int) -> Ragged:
+    """The column with `most` values of every post at most; of those that are cut the last one stays the last."""
+    lengths = column.lengths()
+    if lengths.max(initial=0) <= most:
+        return column
+    short = np.minimum(lengths, most)
+    offsets = np.concatenate([[0], np.cumsum(short)])
+    place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], short)
+    values = column.values[np.repeat(column.offsets[:-1], short) + place]
+    long = lengths > most
+    values[offsets[1:][long] - 1] = column.values[column.offsets[1:][long] - 1]
+    return Ragged(values, offsets)
+
+
 def ragged(lists: Iterable[Iterable[int]], dtype: str = "int32") -> Ragged:
     """Lists of numbers as one ragged column (for tests and small data)."""
     parts = [np.asarray(list(x), dtype=dtype) for x in lists]
     offsets = np.zeros(len(parts) + 1, np.int64)
     np.cumsum([len(p) for p in parts], out=offsets[1:])
     return Ragged(np.concatenate([*parts, np.zeros(0, dtype)]).astype(dtype), offsets)
+
+
+def shuffled(column: Ragged, seed: int = 0) -> Ragged:
+    """Each row's values in another order, drawn by `seed`."""
+    rows = np.repeat(np.arange(len(column)), column.lengths())
+    drawn = np.random.default_rng(seed).random(len(rows))
+    return Ragged(np.asarray(column.values)[np.lexsort((drawn, rows))], column.offsets)
 
 
 def load(path: Path) -> np.ndarray:

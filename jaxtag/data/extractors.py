@@ -5,6 +5,8 @@ the optional extra `images`, imported when a network is built.
 """
 
 import os
+import warnings
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from jaxtag.data.posts import PIXELS
 from jaxtag.errors import JaxtagError, nearest
 
+NAMED = 5  # weights that a message lists
 LARGEST = 65504.0  # of float16: a larger activation is stored as this
 POOLED = "pooled"  # the mean over the cells of `grid`
+SIDE = 224  # pixels of a side of `pixels`, as ResNet-50 takes them
 
 
 @dataclass(frozen=True)
@@ -59,9 +64,9 @@ class Extractor:
 
     Attributes:
       side: pixels of a side of the images.
-      shapes: of a row of `vector` and of `grid`, those of them that there are.
-      call: from uint8 `[batch, side, side, 3]`, red first, to float16 `[batch, *shape]` by kind; a batch must be a
-        multiple of `devices`.
+      shapes: of a row of `vector`, of `grid` and of `pixels`, those of them that there are.
+      call: from uint8 `[batch, side, side, 3]`, red first, to float16 `[batch, *shape]` by kind, `pixels` to uint8; a
+        batch must be a multiple of `devices`.
       devices: how many devices share a batch.
       versions: of what computes.
     """
@@ -79,7 +84,7 @@ def build(
     """The network `name` as an extractor.
 
     Args:
-      name: of `NETWORKS`.
+      name: of `NETWORKS`; or 'pixels', the decoded images themselves, of which the rest but `side` says nothing.
       layers: 'pooled', 'grid' or Keras' names of layers; at most one vector and one grid. None is the network's own.
       weights: 'imagenet', 'none' (random ones, of `seed`) or a local .h5, .weights.h5 or .keras file.
       side: pixels of a side; 0 is the network's own.
@@ -88,11 +93,15 @@ def build(
     Raises:
       JaxtagError: Keras is not installed, or a name, the side or the weights do not fit.
     """
+    if name == PIXELS:
+        side = side or SIDE
+        return Extractor(side, {PIXELS: (side, side, 3)}, lambda images: {PIXELS: images})
     if name not in NETWORKS:
         raise JaxtagError(f"no network {name!r}", nearest(name, NETWORKS))
     network = NETWORKS[name]
     if weights == "imagenet" and not network.imagenet:
         raise JaxtagError(f"Keras has no imagenet weights for {name}", "give a file with --weights FILE")
+    _check_file(weights)
     keras = _keras()
     keras.utils.clear_session()  # layers' names are counted on
     keras.utils.set_random_seed(seed)
@@ -104,6 +113,21 @@ def build(
         _load(model, Path(weights))
     preprocess = getattr(keras.applications, network.module).preprocess_input
     return of_model(model, tuple(outputs), preprocess, side or network.side, devices)
+
+
+def weights_of(name: str, weights: str) -> dict[str, dict[str, np.ndarray]]:
+    """The weights of the network `name` without its dense layers, by Keras' name of the layer and of the weight.
+
+    Raises:
+      JaxtagError: as of `build`.
+    """
+    _check_file(weights)
+    keras, network = _keras(), NETWORKS[name]
+    keras.utils.clear_session()
+    whole = _whole(keras, network, False, weights, network.side)
+    if weights not in ("imagenet", "none"):
+        _load(whole, Path(weights))
+    return {layer.name: {w.name: np.asarray(w) for w in layer.weights} for layer in whole.layers if layer.weights}
 
 
 def of_model(model: Any, kinds: Sequence[str], preprocess: Callable[[Any], Any], side: int, devices: int) -> Extractor:
@@ -197,29 +221,44 @@ def _outputs(keras: Any, whole: Any, network: Network, layers: Sequence[str]) ->
     return found
 
 
+def _check_file(weights: str) -> None:
+    """Refuse weights of a file that is not there."""
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise JaxtagError(f"no file {weights} of weights", "give --weights imagenet, none, or a file")
+
+
 def _load(model: Any, path: Path) -> None:
     """Load weights from a file.
 
     Raises:
-      JaxtagError: there is none, or it does not fit.
+      JaxtagError: it does not fit.
     """
-    if not path.is_file():
-        raise JaxtagError(f"no file {path} of weights", "give --weights imagenet, none, or a file")
+    for variable in model.weights:
+        variable.assign(np.full(variable.shape, np.nan))  # Keras leaves what it does not find in a file as it is
     try:
-        import h5py
-
-        if path.name.endswith((".weights.h5", ".keras")) or not path.name.endswith((".h5", ".hdf5")):
-            model.load_weights(path)
-            return
-        with h5py.File(path, "r") as file:
-            group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
-            there = [str(n) for n in group.attrs["layer_names"] if len(group[n].attrs["weight_names"])]  # type: ignore
-        ours = [layer.name for layer in model.layers if layer.weights]
-        if len(there) == len(ours):
-            model.load_weights(path)  # in order, as Keras' own files are meant
-        elif missing := [name for name in ours if name not in there]:
-            raise ValueError(f"it lacks {len(missing)} of the {len(ours)} layers, {missing[0]} first")
-        else:
-            model.load_weights(path, by_name=True)
-    except (ValueError, KeyError, OSError, TypeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of containers that a part of a network does not have
+            if path.name.endswith((".weights.h5", ".keras")):
+                model.load_weights(path)
+            else:
+                _load_older(model, path)
+    except (ValueError, KeyError, OSError, TypeError, zipfile.BadZipFile) as error:
         raise JaxtagError(f"{path} does not hold weights of this network: {error!s:.300}") from None
+    without = [variable.path for variable in model.weights if np.isnan(np.asarray(variable)).any()]
+    if without:
+        named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
+        raise JaxtagError(
+            f"{path} does not hold weights of this network: it lacks {len(without)} of {len(model.weights)}: {named}"
+        )
+
+
+def _load_older(model: Any, path: Path) -> None:
+    """Load Keras' older HDF5: in order where it has as many layers, as its own files are meant; else by their names."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
+        layers = [str(name) for name in group.attrs["layer_names"]]  # type: ignore
+        there = [name for name in layers if len(group[name].attrs["weight_names"])]  # type: ignore
+    in_order = len(there) == sum(bool(layer.weights) for layer in model.layers)
+    model.load_weights(path, by_name=None if in_order else True)

@@ -3,6 +3,8 @@
     vector [B, D]         pooled features; of several extractors, side by side
     grid [B, G, D]        features of the cells of a grid, row by row; of several extractors, side by side
     pixels [B, S, S, 3]   decoded images, uint8
+    regions [B, R, D]     features of what a detector found in the image
+    boxes [B, R, 4]       where that is: x1 y1 x2 y2 in 0 … 1
     cells [B]             with any of these: how many of the image's vectors are real, 0 where a post has no image
 
 The arrays lie on disk and on the device as they were stored, float16 or uint8; a batch has float32 for float16. What a
@@ -18,15 +20,17 @@ import numpy as np
 from jaxtag.data.dataset import Dataset
 from jaxtag.data.extractors import NETWORKS
 from jaxtag.data.images import extractors, open_features
-from jaxtag.data.posts import CELLS, GRID, IMAGE_COLUMNS, PIXELS, VECTOR
+from jaxtag.data.posts import BOXES, CELLS, GRID, IMAGE_COLUMNS, PIXELS, REGION_COLUMNS, REGIONS, VECTOR
 from jaxtag.errors import JaxtagError, nearest
 
-IMAGE_ROWS = "image"  # of a resident feed: the row of each post's image
+IMAGE_ROWS, COUNT = "image", "count"  # of a resident feed: the row of each post's image, and regions by row
+USUAL_REGIONS = {REGIONS: (36, 2048), BOXES: (36, 4)}  # of the detector that LXMERT was trained with
 
 
 def stored(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], str]]:
     """Shape and dtype of a post's values as they lie on disk, and of `cells`, where image columns have `shapes`."""
-    found = {name: (shape, "uint8" if name == PIXELS else "float16") for name, shape in shapes.items()}
+    kinds = {PIXELS: "uint8", BOXES: "float32"}
+    found = {name: (shape, kinds.get(name, "float16")) for name, shape in shapes.items()}
     return found | ({CELLS: ((), "int32")} if shapes else {})
 
 
@@ -38,8 +42,8 @@ def usual_shapes(extractor: str, names: Iterable[str]) -> dict[str, tuple[int, .
     """
     found: dict[str, tuple[int, ...]] = {}
     for name in (name for name in names if name in IMAGE_COLUMNS):
-        if name == PIXELS:
-            found[name] = (224, 224, 3)
+        if name == PIXELS or name in REGION_COLUMNS:
+            found[name] = USUAL_REGIONS.get(name, (224, 224, 3))
             continue
         width, cells = 0, 0
         for called in extractor.split(","):
@@ -62,11 +66,13 @@ class ImageColumns:
       names: of the extractors.
       rows: of each post's image in the arrays, int32 `[posts]`; −1 where it has none, or none with features.
       arrays: by column, one `[images, …]` of each extractor, to be joined along the last axis.
+      counts: where regions are read, how many an image has, int32 `[images]`.
     """
 
     names: tuple[str, ...]
     rows: np.ndarray
     arrays: dict[str, tuple[np.ndarray, ...]]
+    counts: np.ndarray | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -82,8 +88,8 @@ class ImageColumns:
 
     @property
     def cells(self) -> int:
-        """How many vectors an image has."""
-        return self.shapes[GRID][0] if GRID in self.arrays else 1
+        """How many vectors an image has, at most."""
+        return cells_of(self.shapes)
 
     def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of the posts `rows [B]` as they are stored, and `cells`; a row of −1 has no image."""
@@ -93,12 +99,13 @@ class ImageColumns:
         for name, parts in self.arrays.items():
             found[name] = parts[0][known] if len(parts) == 1 else np.concatenate([part[known] for part in parts], -1)
             found[name][none] = 0
-        return found | {CELLS: np.where(none, 0, self.cells).astype(np.int32)}
+        cells = self.cells if self.counts is None else self.counts[known]
+        return found | {CELLS: np.where(none, 0, cells).astype(np.int32)}
 
     def whole(self) -> dict[str, np.ndarray]:
         """The arrays, those of several extractors joined, and the row of each post's image."""
         joined = {n: parts[0] if len(parts) == 1 else np.concatenate(parts, -1) for n, parts in self.arrays.items()}
-        return joined | {IMAGE_ROWS: self.rows}
+        return joined | {IMAGE_ROWS: self.rows} | ({} if self.counts is None else {COUNT: self.counts})
 
     def describe(self, rows: np.ndarray) -> str:
         """A line on what is read of the posts `rows`, and how many of them have no image."""
@@ -127,7 +134,19 @@ def image_columns(dataset: Dataset, extractor: str, names: Iterable[str]) -> Ima
     rows = image
     for features in opened:
         rows = np.where(features.rows(image) < 0, -1, rows)
-    return ImageColumns(called, rows, {name: tuple(f.array(name) for f in opened) for name in wanted})
+    counts = None
+    if found := set(wanted) & set(REGION_COLUMNS):
+        if len(called) > 1:
+            raise JaxtagError(f"data.extractor names {extractor}, and {min(found)} are of one", "name one of them")
+        opened[0].array(min(found))  # which says what is missing better
+        counts = np.asarray(opened[0].array(COUNT))
+    return ImageColumns(called, rows, {name: tuple(f.array(name) for f in opened) for name in wanted}, counts)
+
+
+def cells_of(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many vectors an image has, at most, where image columns have `shapes`; 0 where there are none."""
+    many = next((shapes[name][0] for name in (GRID, *REGION_COLUMNS) if name in shapes), 1)
+    return many if shapes else 0
 
 
 def taken(arrays: dict[str, Any], rows: Any, cells: int, xp: Any) -> dict[str, Any]:
@@ -138,7 +157,8 @@ def taken(arrays: dict[str, Any], rows: Any, cells: int, xp: Any) -> dict[str, A
         if name in arrays:
             values = arrays[name][xp.maximum(at, 0)]
             found[name] = xp.where(none.reshape(-1, *[1] * (values.ndim - 1)), xp.zeros((), values.dtype), values)
-    return found | {CELLS: xp.where(none, 0, cells).astype(xp.int32)}
+    real = arrays[COUNT][xp.maximum(at, 0)] if COUNT in arrays else cells
+    return found | {CELLS: xp.where(none, 0, real).astype(xp.int32)}
 
 
 def as_read(batch: dict[str, Any]) -> dict[str, Any]:

@@ -4,8 +4,12 @@ DIR/images/files.jsonl         a line for each distinct image: its file below th
                                an image's row is its line, from 0; column `image` holds rows, -1 none
 DIR/images/unreadable.jsonl    images that the source names and that could not be used, each with the reason
 DIR/images/folder.txt          where the files were when the dataset was made; nobody's data depends on it
-DIR/images/<extractor>/        vector.npy [rows, D] and grid.npy [rows, G, D], float16, zeros where an image has none;
-                               present.npy [rows], which have; extractor.json, which vouches for them
+DIR/images/<extractor>/        vector.npy [rows, D] and grid.npy [rows, G, D], float16, or of the extractor pixels
+                               pixels.npy [rows, S, S, 3], uint8; zeros where an image has none; present.npy [rows],
+                               which have; extractor.json, which vouches for them
+DIR/images/regions/            what a detector found, up to R regions an image: features.npy [rows, R, D] float16,
+                               boxes.npy [rows, R, 4] float32, x1 y1 x2 y2 in 0 … 1 of width and height, count.npy
+                               [rows] int32, how many are real; rejects.jsonl, rows of the source that are bad
 """
 
 import json
@@ -23,7 +27,10 @@ from jaxtag.files import check_seal, read_json
 FORMAT = 1  # of folders of features
 FILES, UNREADABLE, FOLDER = "files.jsonl", "unreadable.jsonl", "folder.txt"
 DESCRIPTION = "extractor.json"
-KINDS = {"vector": 2, "grid": 3}  # ranks of the arrays
+KINDS = {
+    "vector": (2, "float16"), "grid": (3, "float16"), "pixels": (4, "uint8"),
+    "regions": (3, "float16"), "boxes": (3, "float32"), "count": (1, "int32"),
+}  # rank and type of the arrays  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,10 @@ class Features:
       present: which images have features, bool `[rows]`.
       vector: `[rows, D]` float16, or None.
       grid: `[rows, G, D]` float16, cells row by row, or None.
+      pixels: decoded images `[rows, S, S, 3]` uint8, red first, or None.
+      regions: features of what a detector found `[rows, R, D]` float16, or None.
+      boxes: where it found that `[rows, R, 4]` float32, or None.
+      count: how many regions are real, int32 `[rows]`, or None.
     """
 
     name: str
@@ -43,25 +54,33 @@ class Features:
     present: np.ndarray
     vector: np.ndarray | None
     grid: np.ndarray | None
+    pixels: np.ndarray | None = None
+    regions: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    count: np.ndarray | None = None
 
     def array(self, kind: str) -> np.ndarray:
-        """The array `vector` or `grid`.
+        """The array of that kind, of `KINDS`.
 
         Raises:
           JaxtagError: the extractor has no such array.
         """
-        found = {"vector": self.vector, "grid": self.grid}[kind]
+        found = getattr(self, kind)
         if found is None:
-            layers = {"vector": "pooled", "grid": "grid"}
-            raise JaxtagError(
-                f"image features {self.name} have no {kind}",
-                f"jaxtag-prep images --data DIR --extractor {self.name} --layer {layers[kind]}",
-            )
+            wanted = {"vector": f"{self.name} --layer pooled", "grid": f"{self.name} --layer grid", "pixels": "pixels"}
+            computed = f"images --data DIR --extractor {wanted[kind]}" if kind in wanted else ""
+            said = computed or "regions --data DIR --input FILE"
+            raise JaxtagError(f"image features {self.name} have no {kind}", f"jaxtag-prep {said}")
         return found
 
     def rows(self, image: np.ndarray) -> np.ndarray:
         """Values of column `image`, −1 where there are no features, same shape and dtype."""
         return np.where((image >= 0) & self.present[np.maximum(image, 0)], image, -1).astype(image.dtype)
+
+
+def file_of(kind: str) -> str:
+    """The name of the file of an array of that kind."""
+    return "features.npy" if kind == "regions" else f"{kind}.npy"
 
 
 def extractors(dataset: Dataset) -> list[str]:
@@ -78,8 +97,9 @@ def open_features(dataset: Dataset, name: str) -> Features:
       JaxtagError: there are none of that name, they are of other images, or a file is missing, damaged or of another
         shape than its description.
     """
-    folder = dataset.path / "images" / name
+    folder, regions = dataset.path / "images" / name, f"jaxtag-prep regions --data {dataset.path} --input FILE"
     there, make = extractors(dataset), f"jaxtag-prep images --data {dataset.path} --extractor {name}"
+    make = regions if name == "regions" else make
     if name not in there:
         raise JaxtagError(f"{dataset.path} has no image features {name!r} (it has: {', '.join(there) or 'none'})", make)
     image = np.asarray(dataset.column("image"))
@@ -92,21 +112,22 @@ def open_features(dataset: Dataset, name: str) -> Features:
     if info["images"] != listing(dataset):
         raise JaxtagError(f"{folder} is of other images than {dataset.path} lists", f"delete it; {make}")
     check_seal(folder, info["files"], f"delete {folder}; {make}")
-    arrays = {kind: columns.load(folder / f"{kind}.npy") for kind in KINDS if kind in info["shapes"]}
+    arrays = {kind: columns.load(folder / file_of(kind)) for kind in KINDS if kind in info["shapes"]}
     for kind, array in arrays.items():
         if list(array.shape) != [info["rows"], *info["shapes"][kind]]:
-            raise JaxtagError(f"{folder / kind}.npy is {list(array.shape)}, not as described", f"delete it; {make}")
+            what = f"{folder / file_of(kind)} is {list(array.shape)}, not as described"
+            raise JaxtagError(what, f"delete it; {make}")
     present = np.array(columns.load(folder / "present.npy"))
-    return _checked(folder, Features(name, info, present, arrays.get("vector"), arrays.get("grid")), image)
+    return _checked(folder, Features(name, info, present, *(arrays.get(kind) for kind in KINDS)), image)
 
 
 def _checked(folder: Path, found: Features, image: np.ndarray) -> Features:
     """The features, when they fit the column `image` and each other."""
-    for kind, rank in KINDS.items():
+    for kind, (rank, dtype) in KINDS.items():
         array = getattr(found, kind)
-        if array is not None and (array.dtype != np.float16 or array.ndim != rank or len(array) != len(found.present)):
+        if array is not None and (array.dtype != dtype or array.ndim != rank or len(array) != len(found.present)):
             raise JaxtagError(
-                f"{folder / kind}.npy holds {array.dtype} {list(array.shape)}, not float16 of rank {rank} and "
+                f"{folder / file_of(kind)} holds {array.dtype} {list(array.shape)}, not {dtype} of rank {rank} and "
                 f"{len(found.present)} rows",
                 "delete the folder and make the features again",
             )

@@ -8,7 +8,10 @@ LENGTH_MULTIPLE = 8  # lengths in a batch are rounded up to a multiple of this
 PAD, UNKNOWN = 0, 1  # the first two word ids, of a dataset's vocabulary and of a split's alike
 FIRST_WORD = 2
 VECTOR, GRID, PIXELS, CELLS = "vector", "grid", "pixels", "cells"  # of a post's image (`jaxtag.data.image_columns`)
-IMAGE_COLUMNS = (VECTOR, GRID, PIXELS)
+REGIONS, BOXES = "regions", "boxes"  # what a detector found in it
+IMAGE_COLUMNS = (VECTOR, GRID, PIXELS, REGIONS, BOXES)
+REGION_COLUMNS = (REGIONS, BOXES)
+WORDPIECES, PIECES = "wordpieces", 30_522  # and how many BERT has
 HISTORY = "history"  # whose values in a batch are words of the posts that it names
 
 

@@ -36,8 +36,9 @@ def render(found: Mapping[str, Any]) -> str:
 
 def shapes_text(shapes: Mapping[str, Sequence[int]]) -> str:
     """What an image's features are, in short."""
-    said = {"vector": "vector of {}", "grid": "grid of {} x {}"}
-    return ", ".join(said[kind].format(*shape) for kind, shape in shapes.items())
+    said = {"vector": "vector of {}", "grid": "grid of {} x {}", "pixels": "pictures of {} x {}"}
+    said["regions"] = "up to {} regions of {}"  # which say all of their boxes and their count
+    return ", ".join(said[kind].format(*shape) for kind, shape in shapes.items() if kind in said)
 
 
 def _images(has: Mapping[str, Any]) -> list[str]:

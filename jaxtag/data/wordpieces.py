@@ -82,6 +82,11 @@ def check(entries: Sequence[str], path: Path) -> None:
         raise JaxtagError(f"{path} has {PADDING} at line {ids[PADDING] + 1}", f"{PADDING} must be the first")
 
 
+def pieces(dataset: Dataset) -> int:
+    """How many WordPieces there are of a dataset that has a column of them."""
+    return dataset.info["added"]["wordpieces"]["pieces"]
+
+
 def open_wordpieces(dataset: Dataset) -> WordPieces:
     """The WordPiece vocabulary of a dataset, as its column `wordpieces` was made.
 

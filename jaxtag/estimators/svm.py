@@ -1,16 +1,17 @@
-"""Linear SVMs, a hashtag against the rest, on the sum of a post's word vectors (SYSTEMS 4.8).
+"""Linear SVMs, a hashtag against the rest, on the sum of a post's word vectors (SYSTEMS 4.8) or other features (2.6).
 
     min_{w, b}  ½ (‖w‖² + b²) + C Σ_i max(0, 1 − y_i (wᵀx_i + b))²       y_i is 1 where post i has the hashtag, else −1
 
 Hashtags are ranked by the margin wᵀx + b. x is the sum of the vectors of a post's words, words without one left out;
-with history, the sum over all words of the author's earlier posts behind it, or added to it. Hashtags are fitted one by
-one, as many at a time as there are cores, and do not touch each other (`jaxtag.estimators.squared_hinge`).
+with history, the sum over all words of the author's earlier posts behind it, or added to it; or x are an encoder's
+features, or the image's. Training posts that have none are left out. Hashtags are fitted one by one, as many at a time
+as there are cores, and do not touch each other (`jaxtag.estimators.squared_hinge`).
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ import numpy as np
 
 from jaxtag.data.posts import HISTORY
 from jaxtag.errors import JaxtagError
+from jaxtag.estimators import sources
 from jaxtag.estimators.cosine import summed_vectors
 from jaxtag.estimators.squared_hinge import gram, solve
 from jaxtag.progress import progress
@@ -27,10 +29,11 @@ NEVER = -1e30  # the margin of a hashtag that no training post has: below any ot
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(sources.Reads):
     """The SVMs' settings.
 
     Attributes:
+      features: what is read of a post (`jaxtag.estimators.sources`).
       vectors: name of the split's word vectors.
       words: of a post, whose vectors are summed: the `split`'s, or `all` words that have one.
       history: of the system that reads it: its sum is a part of its own (`concatenated`), or `added` to the post's.
@@ -39,6 +42,8 @@ class Settings:
       iterations: of a hashtag, at most.
     """
 
+    word_vectors: ClassVar[str] = "summed_vectors"
+    features: Literal["summed_vectors", "merged", "image", "text", "vector"] = "summed_vectors"
     vectors: str = "inductive"
     words: Literal["split", "all"] = "split"
     history: Literal["concatenated", "added"] = "concatenated"

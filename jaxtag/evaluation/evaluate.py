@@ -65,7 +65,8 @@ class Evaluator:
         position[labels] = np.arange(len(labels), dtype=np.int32)
         self._put = replicated(bound.mesh)
         self._labels, self._position = jax.device_put((labels, position), self._put)
-        self._table, self._batch = _programs(shape_of(bound, source), self._k, self._ks)
+        least = bound.experiment.evaluation.min_predictions
+        self._table, self._batch = _programs(shape_of(bound, source), self._k, self._ks, least)
 
     def __call__(self, state: Any, rows: np.ndarray) -> Result:
         """Rank for the posts `rows [n]`; metrics are over those that have a hashtag among the candidates."""
@@ -89,8 +90,11 @@ class Evaluator:
 
 
 @lru_cache(maxsize=2 * KEPT)
-def _programs(shape: Shape, k: int, ks: tuple[int, ...]) -> tuple[Any, Any]:
-    """The candidates' table, and a batch's sums and k best, compiled once for evaluations of one shape."""
+def _programs(shape: Shape, k: int, ks: tuple[int, ...], least: int) -> tuple[Any, Any]:
+    """The candidates' table, and a batch's sums and k best, compiled once for evaluations of one shape.
+
+    Posts with fewer than `least` recommendations do not count.
+    """
     system, source = shape.system, shape.source
 
     def _table(state: Any, labels: jax.Array) -> jax.Array:
@@ -99,11 +103,16 @@ def _programs(shape: Shape, k: int, ks: tuple[int, ...]) -> tuple[Any, Any]:
     def _evaluate_batch(state: Any, table: jax.Array, position: jax.Array, feed: Any, valid: jax.Array) -> tuple:
         batch = source.fetch_rows(feed)
         ranked, _ = ranking.rank(system, state["params"], state["collections"], batch, table, k)
-        labels = batch["hashtags"]
+        labels, valid = batch["hashtags"], valid & enough(ranked, least)
         gold = jnp.where(labels < 0, -1, position[jnp.maximum(labels, 0)])
         return metrics.topk_sums(ranked, gold, valid, ks, len(table)), ranked, gold
 
     return jax.jit(_table), jax.jit(_evaluate_batch, out_shardings=replicated(shape.mesh))
+
+
+def enough(ranked: Any, least: int) -> Any:
+    """Which posts count, by what was recommended to them: `ranked [n, k]`, −1 none, to `[n]`."""
+    return (ranked >= 0).sum(1) >= least
 
 
 def labels_of(bound: Bound, hashtags: np.ndarray) -> np.ndarray:
@@ -196,8 +205,10 @@ def compare(bound: Bound, result: Result) -> dict[str, dict[str, float]]:
         return found
     size = round_up(len(gold), COMPARED)  # parts of nearly the same size have one program
     grow = lambda x: np.concatenate([x, np.full((size - len(x), x.shape[1]), -1, x.dtype)])  # noqa: E731
+    counted = enough(grow(result.ranked), bound.experiment.evaluation.min_predictions)
+    counted &= np.arange(size) < len(gold)
     for name, ranked in baselines.rankings(bound.dataset, split, result.rows, candidates, k).items():
-        sums = _compared(grow(ranked), grow(gold), np.arange(size) < len(gold), ks, len(candidates))
+        sums = _compared(grow(ranked), grow(gold), counted, ks, len(candidates))
         found[name] = metrics.finish(jax.device_get(sums), ks)
     return found
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from jaxtag.layers.packing import Packing, by_word
 
@@ -19,6 +20,16 @@ def normal(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str
     """Parameter `name` of `shape`, normally distributed with standard deviation `scale` at first."""
     init = nn.with_logical_partitioning(nn.initializers.normal(scale), axes)
     value: Any = module.param(name, init, shape)
+    return value
+
+
+def uniform(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...], limit: float) -> jax.Array:
+    """Parameter `name` of `shape`, evenly distributed in −limit … limit at first."""
+
+    def init(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -limit, limit)
+
+    value: Any = module.param(name, nn.with_logical_partitioning(init, axes), shape)
     return value
 
 

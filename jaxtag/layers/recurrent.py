@@ -165,6 +165,11 @@ def _over_posts(
     return unpack(all_, packed), last
 
 
+def _once(cell: Cell, kernels: Arrays, xs: Arrays, state: Arrays) -> Arrays:
+    """The state after one step of `cell` from `state`."""
+    return cell(state, xs, lambda i, factor: xs[i] + factor @ kernels[i])
+
+
 class GRU(nn.Module):
     """Gated recurrent units over a sequence, right-padded.
 
@@ -185,10 +190,11 @@ class GRU(nn.Module):
     reverse: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, x: jax.Array, mask: jax.Array | None, state: Arrays = ()) -> Arrays:
         """Inputs `[B, T, e]`, mask `[B, T]` to all states `[B, T, d]` and the last real one `[B, d]`.
 
-        A padded step copies the state; a row without any real step ends at zeros.
+        A padded step copies the state; a row without any real step ends at zeros. Without a mask, one step: inputs
+        `[B, e]` and the state's arrays `[B, d]` to the next state's.
         """
         w, u, b = _gates(self, "zrh", x.shape[-1], self.width)
         kernels = (jnp.concatenate(u[:2], 1), u[2])
@@ -200,6 +206,8 @@ class GRU(nn.Module):
             return (gates, new) if c is None else (gates, jnp.broadcast_to(c, new.shape), new)
 
         cell = partial(gru_before if c is None else gru_after, self.activation)
+        if mask is None:
+            return _once(cell, kernels, inputs(x, None), state)
         return _over_posts(cell, 1, self.reverse, kernels, x, mask, inputs)
 
 
@@ -217,15 +225,21 @@ class LSTM(nn.Module):
     reverse: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Inputs `[B, T, e]`, mask `[B, T]` to all states `[B, T, d]` and the last real one `[B, d]`, as `GRU`."""
+    def __call__(self, x: jax.Array, mask: jax.Array | None, state: Arrays = ()) -> Arrays:
+        """Inputs `[B, T, e]`, mask `[B, T]` to all states `[B, T, d]` and the last real one `[B, d]`, as `GRU`.
+
+        Without a mask, one step from the state (h, c).
+        """
         w, u, b = _gates(self, "ifog", x.shape[-1], self.width, {"f": self.forget_bias})
         into = (jnp.concatenate(w, 1), jnp.concatenate(b))
 
         def inputs(x: jax.Array, packed: Packing | None) -> Arrays:
             return (by_word(affine, into, x, packed),)
 
-        return _over_posts(lstm, 2, self.reverse, (jnp.concatenate(u, 1),), x, mask, inputs)
+        kernels = (jnp.concatenate(u, 1),)
+        if mask is None:
+            return _once(lstm, kernels, inputs(x, None), state)
+        return _over_posts(lstm, 2, self.reverse, kernels, x, mask, inputs)
 
 
 def _gates(

@@ -1,11 +1,11 @@
 """lxmert4hashtag/lxmert: LXMERT (Tan & Bansal 2019) over WordPieces and an image's objects (SYSTEMS 3).
 
 A batch has `wordpieces [B, T]`, [CLS] first; `regions [B, R, features]`, `boxes [B, R, 4]`, x1 y1 x2 y2 in 0 … 1; and
-`region_count [B]`, how many of the R are real.
+`cells [B]`, how many of the R are real: none where a post has no image. With `modality="text"` a batch has words alone.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -18,7 +18,7 @@ from jaxtag.layers.parameters import Dense
 from jaxtag.layers.transformer import ACTIVATIONS, LayerNorm, TransformerStack
 
 EPS, SPREAD, ACTIVATION = 1e-12, 0.02, "gelu"  # of every normalisation, kernel and feed-forward layer, as BERT's
-COLUMNS = ("wordpieces", "regions", "boxes", "region_count")  # of a batch
+COLUMNS = ("wordpieces", "regions", "boxes")  # that it reads
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class Settings:
       remat: whether a layer's inner values are computed again for the gradient, which saves memory.
       unroll: whether the program has every layer written out, which runs faster and compiles longer than a loop.
       dropout: rate on embeddings, attention weights and what every sub-layer gives.
+      spread: standard deviation of the encoder's kernels and tables at first; narrow layers need more than BERT's.
+      modality: `both`, or `text`: the same network, where no post has an image.
+      init: what the encoder starts from: `scratch`; `lxmert:PATH`, published weights in a folder of Hugging Face's or
+        the original authors' file; `bert:PATH`, a plain BERT's, for the layers that read words alone.
     """
 
     width: int = 768
@@ -50,6 +54,14 @@ class Settings:
     remat: bool = False
     unroll: bool = False
     dropout: float = 0.1
+    spread: float = SPREAD
+    modality: Literal["both", "text"] = "both"
+    init: str = "scratch"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is read of a post."""
+        return COLUMNS if self.modality == "both" else COLUMNS[:1]
 
 
 class Encoder(nn.Module):
@@ -66,13 +78,13 @@ class Encoder(nn.Module):
     def setup(self) -> None:
         """Declare the layers."""
         s = self.settings
-        self.text = TextEmbedding(self.words, s.places, s.width, EPS, SPREAD)
-        self.objects = ObjectEmbedding(s.width, EPS, SPREAD)
+        self.text = TextEmbedding(self.words, s.places, s.width, EPS, s.spread)
+        self.objects = ObjectEmbedding(s.width, EPS, s.spread)
         sizes = (s.width, s.heads, s.inner, ACTIVATION, EPS, True)
-        self.language = TransformerStack(s.language_layers, *sizes, s.remat, s.unroll, SPREAD)
-        self.vision = TransformerStack(s.object_layers, *sizes, s.remat, s.unroll, SPREAD)
-        self.cross = CrossModalStack(s.cross_layers, *sizes, SPREAD, s.remat, s.unroll)
-        self.pooler = Dense(s.width, SPREAD)
+        self.language = TransformerStack(s.language_layers, *sizes, s.remat, s.unroll, s.spread)
+        self.vision = TransformerStack(s.object_layers, *sizes, s.remat, s.unroll, s.spread)
+        self.cross = CrossModalStack(s.cross_layers, *sizes, s.spread, s.remat, s.unroll)
+        self.pooler = Dense(s.width, s.spread)
 
     def __call__(
         self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None, whole: bool = True
@@ -83,11 +95,20 @@ class Encoder(nn.Module):
         """
         k = split(keys, 5)
         language, words = self.text(batch["wordpieces"], rate, k[0])
-        objects = jnp.arange(batch["regions"].shape[1]) < batch["region_count"][:, None]
+        batch = self._with_objects(batch, language.dtype)
+        objects = jnp.arange(batch["regions"].shape[1]) < batch["cells"][:, None]
         vision = self.objects(batch["regions"], batch["boxes"], objects, rate, k[1])
         language = self.language(language, words, rate, k[2])
         vision = self.vision(vision, objects, rate, k[3])
         return self.cross(language, vision, (words, objects), rate, k[4], whole)
+
+    def _with_objects(self, batch: dict[str, jax.Array], dtype: Any) -> dict[str, jax.Array]:
+        """The batch; where it is of words alone, with room for one object and none in it."""
+        if "regions" in batch:
+            return batch
+        posts = len(batch["wordpieces"])
+        none = {n: jnp.zeros((posts, 1, d), dtype) for n, d in (("regions", self.settings.features), ("boxes", 4))}
+        return batch | none | {"cells": jnp.zeros(posts, jnp.int32)}
 
     def pool(self, first: jax.Array) -> jax.Array:
         """tanh(W h + b) of the state h of [CLS], `[B, d]` to `[B, d]`."""
@@ -107,7 +128,7 @@ class Model(nn.Module):
         self.encoder = Encoder(s, self.words)
         width = s.width * (2 if s.head == "vqa" else 1)
         if s.head == "vqa":
-            self.hidden, self.norm = Dense(width, SPREAD), LayerNorm(EPS)
+            self.hidden, self.norm = Dense(width, s.spread), LayerNorm(EPS)
         self.head = SoftmaxHead(self.hashtags, width, spread=SPREAD)
 
     def features(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:

@@ -11,8 +11,9 @@ from jax.sharding import Mesh
 from jaxtag.data import batches, order
 from jaxtag.data.dataset import Dataset, Split
 from jaxtag.data.history import packed_words
-from jaxtag.data.image_columns import IMAGE_ROWS, ImageColumns, as_read, stored, usual_shapes
-from jaxtag.data.posts import COLUMNS, FIRST_WORD, GRID, HISTORY, IMAGE_COLUMNS, round_up
+from jaxtag.data.image_columns import COUNT, IMAGE_ROWS, ImageColumns, as_read, cells_of, stored, usual_shapes
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, IMAGE_COLUMNS, PIECES, REGIONS, WORDPIECES, round_up
+from jaxtag.data.wordpieces import pieces
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import check_batch, replicated
@@ -22,7 +23,7 @@ from jaxtag.training.state import State, abstract_state, numbers_of
 from jaxtag.training.step import make_dispatch, make_train_step
 
 WORDS, HASHTAGS, POSTS = 60_000, 50, 100_000  # assumed where neither a dataset nor an option says otherwise
-VALUES_PER_POST = {"tokens": 12, "hashtags": 2}  # of ragged columns, as short posts have them
+VALUES_PER_POST = {"tokens": 12, WORDPIECES: 20, "hashtags": 2}  # of ragged columns, as short posts have them
 MOST_HASHTAGS = 8  # of a post
 
 
@@ -31,7 +32,7 @@ class Workload:
     """The numbers of a split that shapes come from.
 
     Attributes:
-      words, hashtags: that the split has.
+      words, hashtags: that the split has; of a system that reads WordPieces, how many of these there are.
       posts: of its training part.
       lengths: values a post has in a batch, by column; of `history`, words of each of its posts.
       values: values in all of each column, over all posts of the dataset.
@@ -69,11 +70,12 @@ def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: in
     for name, value in (("words", words), ("hashtags", hashtags), ("posts", posts)):
         if value < 0:
             raise JaxtagError(f"--{name} is {value}; it must be above 0")
-    words, hashtags, posts = words or WORDS, hashtags or HASHTAGS, posts or POSTS
-    lengths, values, data = {}, {}, experiment.data
     names = find_trained_by_step(experiment, "plan").columns
+    words = words or (PIECES if WORDPIECES in names else WORDS)
+    hashtags, posts = hashtags or HASHTAGS, posts or POSTS
+    lengths, values, data = {}, {}, experiment.data
     for name in (*(name for name in names if name not in IMAGE_COLUMNS), "hashtags"):
-        most = {"tokens": data.length, HISTORY: data.history_length, "hashtags": MOST_HASHTAGS}
+        most = {"tokens": data.length, WORDPIECES: data.length, HISTORY: data.history_length, "hashtags": MOST_HASHTAGS}
         lengths[name] = most.get(name, COLUMNS[name].width or 1)
         many = data.history if name == HISTORY else lengths[name]
         values[name] = posts * min(VALUES_PER_POST.get(name, many), many)
@@ -96,8 +98,9 @@ def of_split(dataset: Dataset, split: Split, experiment: Experiment) -> Workload
     if reading.earlier is not None:
         values[HISTORY] = reading.earlier.size
     source = f"split {split.name} of {dataset.path}"
+    words = pieces(dataset) if WORDPIECES in columns else len(split.words)
     return Workload(
-        len(split.words), len(split.hashtags), len(split.train), reading.lengths, values, dataset.rows, source,
+        words, len(split.hashtags), len(split.train), reading.lengths, values, dataset.rows, source,
         reading.posts, reading.packed, *image_sizes(reading.images),
     )  # fmt: skip
 
@@ -144,12 +147,14 @@ class _Resident(batches.Resident):
         self._arrays: Any = {name: (size(many), size(workload.rows + 1)) for name, many in values.items()}
         if workload.earlier:
             self._arrays[HISTORY] = size(workload.rows, workload.earlier)
-        self._cells = workload.image.get(GRID, (1,))[0] if workload.image else 0
+        self._cells = cells_of(workload.image)
         for name, (shape, dtype) in stored(workload.image).items():
             if name in IMAGE_COLUMNS:
                 self._arrays[name] = jax.ShapeDtypeStruct((workload.images, *shape), np.dtype(dtype), sharding=whole)
         if workload.image:
             self._arrays[IMAGE_ROWS] = size(workload.rows)
+        if REGIONS in workload.image:
+            self._arrays[COUNT] = size(workload.images)
         self.lengths, self._mesh = workload.lengths, mesh
 
 
@@ -164,9 +169,10 @@ class _Streamed(batches.Streamed):
 def sizes_of(experiment: Experiment, workload: Workload) -> Sizes:
     """The sizes of a model: tables rounded up as `jaxtag.runs.bind` does."""
     multiple = experiment.parallel.multiple
-    words = min(workload.words, experiment.data.words or workload.words)
+    words = min(workload.words, experiment.data.words or workload.words) + FIRST_WORD
+    words = workload.words if WORDPIECES in workload.lengths else words
     lengths = {name: workload.lengths[name] for name in given(experiment)}
-    tables = round_up(words + FIRST_WORD, multiple), round_up(workload.hashtags, multiple)
+    tables = round_up(words, multiple), round_up(workload.hashtags, multiple)
     return Sizes(*tables, lengths, posts=workload.earlier, packed=workload.packed, image=workload.image)
 
 

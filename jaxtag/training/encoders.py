@@ -13,6 +13,7 @@ from jaxtag.parallel.mesh import replicated
 from jaxtag.runs import Bound, restore_best
 from jaxtag.training import loop
 from jaxtag.training.logs import say
+from jaxtag.training.starting import start_of
 from jaxtag.zero_shot import reads_all_words
 
 
@@ -22,7 +23,7 @@ def train_encoder(run: Path, bound: Bound, at: str = "encoder") -> dict[str, Any
         return {}
     entry = bound.encoder.system.entry
     say(f"the encoder, {entry.paper}/{entry.name}, in {run / at}")
-    return loop.train(run / at, f"{entry.paper}/{entry.name}", bound.encoder)
+    return loop.train(run / at, f"{entry.paper}/{entry.name}", bound.encoder, start_of(bound.encoder))
 
 
 def given(encoder: Path, bound: Bound) -> tuple[dict[str, Any], Any]:

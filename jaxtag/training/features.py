@@ -66,9 +66,16 @@ class Features:
 
     def rows(self, rows: np.ndarray, centre: np.ndarray | None = None) -> np.ndarray:
         """What is read of each of the posts `rows [n]`, float32 `[n, p]`, on the host; `centre` as of `moments`."""
-        found = [self._read(self._variables, feed)[0] for feed, _ in self._batches(rows, "reading")]
-        read = np.concatenate(jax.device_get(found))[: len(rows)]
+        read = np.concatenate(list(self.each(rows)))
         return np.asarray(centred(jnp.asarray(read), None if centre is None else jnp.asarray(centre, jnp.float32)))
+
+    def each(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """What is read of the posts `rows [n]`, a batch at a time, on the host."""
+        left = len(rows)
+        for feed, _ in self._batches(rows, "reading"):
+            read = jax.device_get(self._read(self._variables, feed)[0])[:left]
+            yield read
+            left -= len(read)
 
     def _batches(self, rows: np.ndarray, what: str) -> Iterator[tuple[Any, jax.Array]]:
         padded = np.full(-(-len(rows) // self._size) * self._size, -1, np.int32)

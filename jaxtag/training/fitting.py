@@ -3,6 +3,7 @@
 RUN/encoder/              a run folder of its own, as `jaxtag train` makes them; one that is there is gone on with
 RUN/choosing/fold-<i>/    the encoders of a choice that has its own (`jaxtag.training.choice`)
 RUN/fitted/fitted.npz     what was learned, as arrays
+RUN/fitted/rows.npy       of one that asks neighbours: the training posts' features
 RUN/fitted/fitted.json    what was chosen, by which scores, and what it was all fitted to
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 from jaxtag import experiment as experiments
 from jaxtag.data.unseen import check_apart
 from jaxtag.errors import JaxtagError
+from jaxtag.estimators import neighbours
 from jaxtag.estimators.vectors import check_vectors, without_vector
 from jaxtag.evaluation.evaluate import vectors_settings
 from jaxtag.files import check_seal, fingerprint, held, new_folder, read_json, seal, write_json
@@ -60,9 +62,10 @@ def fit(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
         folder = run / "fitted"
         if not (folder / "fitted.json").is_file() or _info(folder)["fitted_to"] != fitted_to:
             started = time.perf_counter()
-            info, arrays = (_learn if bound.system.entry.zero_shot else estimators.learn)(run, bound)
-            info = {"format": FORMAT, "system": bound.system.entry.name} | info
             with new_folder(folder) as side:
+                zero_shot = bound.system.entry.zero_shot
+                info, arrays = _learn(run, bound) if zero_shot else estimators.learn(run, bound, side)
+                info = {"format": FORMAT, "system": bound.system.entry.name} | info
                 np.savez(side / "fitted.npz", allow_pickle=False, **arrays)
                 write_json(side / "fitted.json", info | {"fitted_to": fitted_to, "files": seal(side)})
             seconds = round(time.perf_counter() - started, 2)
@@ -129,7 +132,10 @@ def restore(run: Path, bound: Bound) -> dict[str, Any]:
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise JaxtagError(f"{folder / 'fitted.npz'} cannot be read: {error}", _AGAIN) from None
     params, collections = given(run / "encoder", bound)
-    return {"params": params | {"fitted": jax.device_put(fitted, replicated(bound.mesh))}, "collections": collections}
+    fitted = jax.device_put(fitted, replicated(bound.mesh))
+    if (folder / estimators.ROWS).is_file():
+        fitted["rows"] = neighbours.spread(np.load(folder / estimators.ROWS, mmap_mode="r"), bound.mesh)
+    return {"params": params | {"fitted": fitted}, "collections": collections}
 
 
 def _learn(run: Path, bound: Bound) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

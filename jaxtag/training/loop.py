@@ -21,7 +21,7 @@ from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.learners import BySteps, BySweeps, Learner
 from jaxtag.training.logs import Log, say
 from jaxtag.training.memory import Memory
-from jaxtag.training.trainable import check_training
+from jaxtag.training.trainable import check_training, cropped
 from jaxtag.training.validation import Loss
 
 
@@ -98,6 +98,8 @@ class Trainer:
             f"{parameters(bound):,} parameters; {len(bound.split.train):,} posts, "
             f"{len(bound.split.hashtags)} hashtags; {self._per_epoch} steps an epoch; mesh {dict(bound.mesh.shape)}"
         )
+        if said := cropped(bound):
+            say(said)
         self._evaluator = Evaluator(bound, source, bound.split.hashtags)
         self._loss = Loss(self._learner.loss, source, bound.experiment.evaluation.batch, bound.mesh)
         self._checkpoints = Checkpoints(run / "checkpoints")

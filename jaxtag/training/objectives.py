@@ -10,6 +10,10 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 
+from jaxtag.layers.decoding import with_end
+from jaxtag.layers.sequences import targets
+
+DRAWN = 1 << 31  # apart from the draws of dropout, which count from 0
 Loss = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
@@ -20,15 +24,26 @@ class Objective:
     Attributes:
       loss: of logits, labels, allowed hashtags and smoothing to a loss and a weight per post.
       couples: a post's loss depends on the other posts of its batch, so that the batch cannot be divided.
+      independent: each hashtag has a probability of its own, σ of its logit, and they do not sum to 1.
+      draws: each time a post is trained on, one of its hashtags is drawn to stand for all.
     """
 
     loss: Loss
     couples: bool = False
+    independent: bool = False
+    draws: bool = False
 
     def __call__(
-        self, logits: jax.Array, labels: jax.Array, allowed: jax.Array, smoothing: jax.Array
+        self,
+        logits: jax.Array,
+        labels: jax.Array,
+        allowed: jax.Array,
+        smoothing: jax.Array,
+        keys: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array]:
-        """Loss `[B]` and weight `[B]`."""
+        """Loss `[B]` and weight `[B]`; keys `[B]`, in training, are for what is drawn."""
+        if self.draws and keys is not None:
+            labels = one_of(labels, allowed, keys)
         return self.loss(logits, labels, allowed, smoothing)
 
 
@@ -67,4 +82,76 @@ def single(
     return pairs(logits, labels[:, :1], allowed, smoothing)
 
 
-OBJECTIVES: dict[str, Objective] = {"pairs": Objective(pairs), "single": Objective(single)}
+def evenly(
+    logits: jax.Array, labels: jax.Array, allowed: jax.Array, smoothing: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The mean of `pairs` over a post's own hashtags, weight 1: what a hashtag drawn among them gives on average."""
+    loss, weight = pairs(logits, labels, allowed, smoothing)
+    return loss / jnp.maximum(weight, 1), jnp.minimum(weight, 1)
+
+
+def one_of(labels: jax.Array, allowed: jax.Array, keys: jax.Array) -> jax.Array:
+    """One of each post's allowed labels, drawn evenly by its key of `keys [B]`: `[B, 1]`, −1 where it has none."""
+    real = (labels >= 0) & allowed[jnp.maximum(labels, 0)]
+    keys = jax.vmap(jax.random.fold_in, (0, None))(keys, jnp.uint32(DRAWN))
+    share = jax.vmap(jax.random.uniform)(keys)[:, None]
+    count = real.sum(axis=1, keepdims=True)
+    wanted = jnp.minimum((share * count).astype(jnp.int32), count - 1)
+    chosen = real & (jnp.cumsum(real, axis=1) - 1 == wanted)
+    return jnp.where(chosen, labels, -1).max(axis=1, keepdims=True)
+
+
+def sigmoid(
+    logits: jax.Array, labels: jax.Array, allowed: jax.Array, smoothing: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Binary cross-entropy of every allowed hashtag, summed: −Σ_l (y_l log σ_l + (1 − y_l) log(1 − σ_l)), weight 1.
+
+    LXMERT's fine-tuning sums over hashtags (SYSTEMS 3.3); Keras takes the mean, which Adam does not tell from the sum.
+    Arguments as `pairs`; with smoothing s the target y is (1 − s) y + s / 2. A post without an allowed hashtag has
+    loss and weight 0.
+    """
+    logits = logits.astype(jnp.float32)
+    known = jnp.maximum(labels, 0)
+    real = (labels >= 0) & allowed[known]
+    posts = jnp.arange(len(labels))[:, None]
+    gold = jnp.zeros(logits.shape, bool).at[posts, jnp.where(real, known, logits.shape[1])].set(True, mode="drop")
+    target = (1 - smoothing) * gold + smoothing / 2
+    each = jax.nn.softplus(logits) - target * logits
+    weight = real.any(axis=1).astype(jnp.float32)
+    return weight * jnp.where(allowed, each, 0).sum(axis=1), weight
+
+
+def sequence(
+    logits: jax.Array, labels: jax.Array, allowed: jax.Array, smoothing: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Cross-entropy of a post's hashtags as a sequence: −Σ_t log p(H_t | post, H_1 … H_{t−1}), weight 1 (SYSTEMS 2.3).
+
+    Args:
+      logits: of each step `[B, S, L]`, or with an end token, which is then said last, `[B, S, L + 1]`.
+      labels: `[B, H]` int32, −1 padded on the right; those past the last step, or not allowed, do not count.
+      allowed: `[L]` bool.
+      smoothing: share of each step's target spread evenly over what is allowed.
+
+    Returns:
+      Loss `[B]` and weight `[B]`, float32; both 0 of a post without hashtags.
+    """
+    steps, width = logits.shape[1:]
+    wanted = targets(labels, steps, len(allowed) if width > len(allowed) else None)
+    choice, known = with_end(allowed, width), jnp.maximum(wanted, 0)
+    logits = jnp.where(choice, logits.astype(jnp.float32), -jnp.inf)
+    total = jax.nn.logsumexp(logits, axis=2)
+    gold = jnp.take_along_axis(logits, known[..., None], axis=2)[..., 0] - total
+    even = jnp.where(choice, logits, 0).sum(axis=2) / choice.sum() - total
+    real = (wanted >= 0) & choice[known]
+    each = jnp.where(real, -(1 - smoothing) * gold - smoothing * even, 0)
+    weight = (labels >= 0).any(axis=1).astype(jnp.float32)
+    return each.sum(axis=1), weight
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "pairs": Objective(pairs),
+    "single": Objective(single),
+    "random_one": Objective(evenly, draws=True),
+    "sigmoid": Objective(sigmoid, independent=True),
+    "sequence": Objective(sequence),
+}

@@ -29,7 +29,7 @@ def shapes(settings: Settings, words: int) -> Tree:
         "wordpieces": jnp.zeros((1, 1), jnp.int32),
         "regions": jnp.zeros((1, 1, s.features)),
         "boxes": jnp.zeros((1, 1, 4)),
-        "region_count": jnp.zeros(1, jnp.int32),
+        "cells": jnp.zeros(1, jnp.int32),
     }
 
     def init() -> Any:

@@ -59,7 +59,7 @@ class Shape:
     @property
     def system(self) -> System:
         """The system of this shape."""
-        return build(self.experiment, self.sizes)
+        return build(self.experiment, self.sizes).on(self.mesh)
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,11 @@ from jax import lax
 from jax.sharding import Mesh
 
 from jaxtag.data.posts import HISTORY
+from jaxtag.entries import Indexed
 from jaxtag.experiment import Training
 from jaxtag.layers import bags
 from jaxtag.parallel.mesh import replicated
-from jaxtag.systems import Indexed, System
+from jaxtag.systems import System
 from jaxtag.training.parts import Gradient, packs
 from jaxtag.training.row_gradients import RowGradient
 

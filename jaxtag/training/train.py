@@ -12,6 +12,7 @@ from jaxtag.runs import Bound, begin, restore_best
 from jaxtag.training import loop
 from jaxtag.training.encoders import train_encoder, usable_vectors
 from jaxtag.training.fitting import check_fitting, fit
+from jaxtag.training.starting import start_of
 from jaxtag.training.trainable import check_candidates, check_training
 from jaxtag.zero_shot import BRANCH, CONSTANTS, Joint
 
@@ -37,7 +38,7 @@ def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:
         return fit(run, recipe, bound)
     if isinstance(bound.system, Joint):
         return _train_joint(run, recipe, bound, bound.system)
-    return loop.train(run, recipe, bound)
+    return loop.train(run, recipe, bound, start_of(bound))
 
 
 def check(bound: Bound) -> None:

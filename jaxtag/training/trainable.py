@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from jaxtag.data.posts import WORDPIECES
 from jaxtag.errors import JaxtagError
 from jaxtag.fitted import Sampled
 from jaxtag.parallel.mesh import check_batch
 from jaxtag.runs import Bound
 from jaxtag.training.logs import check_tensorboard
+
+NAMED = 5  # rows that a line names
 
 
 def check_training(bound: Bound) -> None:
@@ -14,10 +17,11 @@ def check_training(bound: Bound) -> None:
 
     Raises:
       JaxtagError: the batch or a part of it does not divide over the mesh or is larger than the training part,
-        the validation part is empty, the split or accumulation does not fit the objective, or tensorboardX is
+        the validation part is empty, the system, split or accumulation does not fit the objective, or tensorboardX is
         asked for and absent.
     """
     training, split = bound.experiment.training, bound.split
+    _check_objective(bound)
     split.part("validation")  # what early stopping and the best checkpoint go by
     if training.tensorboard:
         check_tensorboard()
@@ -54,8 +58,51 @@ def check_candidates(bound: Bound) -> None:
         )
 
 
+def cropped(bound: Bound) -> str:
+    """What is to be said of training posts with more hashtags, or WordPieces, than are learned; empty of none."""
+    rows, reading = bound.split.train, bound.reading
+    if WORDPIECES in reading.lengths:
+        counts, most = bound.dataset.column(WORDPIECES).lengths(rows), reading.lengths[WORDPIECES]
+        done = f"only {most} of them, with the end, are read (data.length)"
+        return _cropped(rows, counts, most, "WordPieces", done)
+    if bound.system.entry.output != "decode":
+        return ""
+    most, counts = bound.experiment.model.most, reading.columns["hashtags"].lengths(rows)
+    return _cropped(rows, counts, most, "hashtags", f"only the first {most} are learned (model.most)")
+
+
+def _cropped(rows: np.ndarray, counts: np.ndarray, most: int, what: str, done: str) -> str:
+    if not (long := np.flatnonzero(counts > most)).size:
+        return ""
+    named = ", ".join(str(row) for row in rows[long[:NAMED]]) + (", …" if len(long) > NAMED else "")
+    return (
+        f"{len(long):,} of {len(rows):,} training posts have more than {most} {what}, up to {counts.max()}: "
+        f"{done}; rows {named}"
+    )
+
+
+def _check_objective(bound: Bound) -> None:
+    """Refuse an objective that the system's scores are not made for."""
+    objective, entry = bound.experiment.training.objective, bound.system.entry
+    if (entry.output == "decode") == (objective == "sequence") or isinstance(bound.system, Sampled):
+        return
+    if entry.output == "decode":
+        raise JaxtagError(
+            f"{entry.name} learns hashtags as a sequence, not by training.objective {objective}",
+            "--training.objective sequence",
+        )
+    raise JaxtagError(
+        f"training.objective sequence needs a system of hashtag sequences, which {entry.name} is not",
+        "--training.objective pairs, or a system such as amnn",
+    )
+
+
 def _check_parts(bound: Bound) -> None:
-    training = bound.experiment.training
+    training, entry = bound.experiment.training, bound.system.entry
+    if training.by_length and not entry.texts:
+        raise JaxtagError(
+            f"training.by_length is {training.by_length}, but {entry.name} reads no words", "--training.by_length 0"
+        )
     made = {"accumulate": training.accumulate, "by_length": training.by_length or 1}
     if (parts := made["accumulate"] * made["by_length"]) == 1:
         return
@@ -65,5 +112,10 @@ def _check_parts(bound: Bound) -> None:
         raise JaxtagError(
             f"{by} would divide a batch, but training.objective {training.objective} compares its posts with each "
             "other",
+            "--training.accumulate 1 --training.by_length 0",
+        )
+    if entry.couples:
+        raise JaxtagError(
+            f"{by} would divide a batch, but {entry.name} normalises by the means of a whole one",
             "--training.accumulate 1 --training.by_length 0",
         )

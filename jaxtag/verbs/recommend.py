@@ -3,18 +3,24 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtag.errors import JaxtagError
 from jaxtag.verbs import shared
 
-SUMMARY = "Recommend hashtags for a text, or for JSON lines from standard input."
+if TYPE_CHECKING:
+    from jaxtag.requests import Reader
+
+SUMMARY = "Recommend hashtags for a text, an image, or JSON lines from standard input."
 EXAMPLES = """\
   jaxtag recommend RUN "sunset over the harbour tonight"
   jaxtag recommend RUN "sunset over the harbour tonight" -k 3 --candidates travel,food,music
   jaxtag recommend RUN "sunset over the harbour tonight" --candidates trending:7
   jaxtag recommend RUN "sunset over the harbour tonight" --author ann --explain
+  jaxtag recommend RUN "sunset over the harbour tonight" --image photo.jpg
+  jaxtag recommend RUN --image photo.jpg
   jaxtag recommend RUN < posts.jsonl > recommended.jsonl     lines like {"text": "..."}
+runs that read images: a line may have "image": "photo.jpg", beside the text or in its place
 runs that read history: a line may have "author": "ann", whose latest posts in the dataset are read, or
 "history": ["...", "..."], the latest first
 """
@@ -28,6 +34,7 @@ def options(p: argparse.ArgumentParser) -> None:
     """Declare the options."""
     shared.run_argument(p)
     p.add_argument("text", nargs="?", metavar="TEXT", help="a post; without it, JSON lines on standard input")
+    p.add_argument("--image", type=Path, metavar="FILE", help="its image, of runs that read images")
     p.add_argument("-k", type=int, default=5, help="how many hashtags (5)")
     p.add_argument("--candidates", metavar="A,B,C", help=AMONG)
     p.add_argument("--candidates-file", type=Path, metavar="F", help="the same, one a line")
@@ -37,26 +44,37 @@ def options(p: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> shared.Said:
     """Recommend; what lines are given in are answered as they come."""
+    from jaxtag.data.new_images import read_named
     from jaxtag.explain import render
     from jaxtag.parallel.compiling import keep_compiled
     from jaxtag.recommend import STRANGER, is_stranger, open_recommender, recommend_lines
     from jaxtag.requests import Request
 
     keep_compiled()
-    if args.author and args.text is None:
+    if args.author and args.text is None and args.image is None:
         raise JaxtagError("--author goes with a TEXT", 'in JSON lines, name each line\'s "author"')
+    image = read_named(args.image) if args.image else b""
     recommender = open_recommender(args.run, args.k, args.candidates, args.candidates_file, args.data, args.explain)
-    if args.text is None:
+    if args.text is None and args.image is None:
         return recommend_lines(recommender, sys.stdin.buffer, sys.stdout), ""
-    request = Request(args.text, args.author)
-    if args.author and not recommender.reader.reads_history:
-        raise JaxtagError(f"--author {args.author}: the system of {args.run} reads no history", "leave --author out")
+    _check(args, recommender.reader)
+    request = Request(args.text or "", args.author, image=image)
     if is_stranger(recommender, request):
         print(f"jaxtag: --author {args.author}: {STRANGER}", file=sys.stderr)
     found = recommender.answer([request])[0]
     said = ["\n".join(map(_line, found["hashtags"]))] + ([render(found["explanation"])] if args.explain else [])
-    author = {"author": args.author} if args.author else {}
-    return {"text": args.text, **author, **found}, "\n\n".join(said)
+    asked = {"text": args.text, "image": args.image and str(args.image), "author": args.author}
+    return {**{name: value for name, value in asked.items() if value}, **found}, "\n\n".join(said)
+
+
+def _check(args: argparse.Namespace, reader: "Reader") -> None:
+    """Refuse what the run's system does not read."""
+    if args.author and not reader.reads_history:
+        raise JaxtagError(f"--author {args.author}: the system of {args.run} reads no history", "leave --author out")
+    if args.image and not reader.reads_images:
+        raise JaxtagError(f"--image {args.image}: the system of {args.run} reads no images", "leave --image out")
+    if not args.image and not reader.reads_text:
+        raise JaxtagError(f"the system of {args.run} reads images alone", "give --image FILE")
 
 
 def _line(row: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Systems run with several seeds: means, deviations, paired differences; over all posts, and without some accounts.
 
     python tests/benchmarks/seeds.py hmemn2n=hm-0,hm-1,hm-2 cnn_attention=ca-0,ca-1,ca-2 fastText=PEERS/fasttext.npz \\
-      --against hmemn2n,cnn_attention --posts posts.parquet --author author_id --without account_category=NewsFeed
+      --against hmemn2n:cnn_attention --posts posts.parquet --author author_id --without account_category=NewsFeed
 
 A system's runs were evaluated on the same split; a .npz is what a peer recommended (`peers.py`). Without some accounts
 means that the same runs are counted over the other accounts' posts alone.
@@ -38,7 +38,7 @@ def rankings(systems: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray, np.
     """What each system's runs recommended `[S, n, K]`, the posts' hashtags and their rows."""
     found, gold, rows = {}, None, None
     for given in systems:
-        name, _, runs = given.partition("=")
+        name, _, runs = given.rpartition("=")
         ranked = []
         for run in map(Path, runs.split(",")):
             saved = np.load(run if run.suffix == ".npz" else run / "predictions-test.npz")
@@ -70,7 +70,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("systems", nargs="+", metavar="NAME=RUN,RUN", help="runs of a system, one a seed")
-    parser.add_argument("--against", nargs="*", default=[], metavar="A,B", help="say how far A is ahead of B")
+    parser.add_argument("--against", nargs="*", default=[], metavar="A:B", help="say how far A is ahead of B")
     parser.add_argument("--posts", type=Path, help="the Parquet file that the dataset was made from")
     parser.add_argument("--author", default="author", help="its column of authors")
     parser.add_argument("--without", default="", metavar="COL=VALUE", help="count without the accounts so marked")
@@ -78,14 +78,14 @@ def main() -> None:
     found, gold, rows = rankings(args.systems)
     parts = {f"all {len(gold):,} posts": np.ones(len(gold), bool)}
     if args.without:
-        run = next(Path(p) for s in args.systems for p in s.partition("=")[2].split(",") if Path(p).suffix != ".npz")
+        run = next(Path(p) for s in args.systems for p in s.rpartition("=")[2].split(",") if Path(p).suffix != ".npz")
         kept = ~accounts(open_run(run)[0].dataset, args.posts, args.author, args.without)[rows]
         parts[f"{kept.sum():,} posts, without {args.without}"] = kept
     for what, kept in parts.items():
         some = {name: ranked[:, kept] for name, ranked in found.items()}
         print(f"\n{what}\n\n{scores(some, gold[kept])}\n")
         ahead = []
-        for a, b in (pair.split(",") for pair in args.against):
+        for a, b in (pair.split(":") for pair in args.against):
             d = bootstrap.paired(some[a], some[b], gold[kept])
             values = [bootstrap.intervals(some[name], gold[kept], draws=2)["value"] for name in (a, b)]
             ahead.append(

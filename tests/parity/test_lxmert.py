@@ -42,7 +42,7 @@ def posts(settings: Settings, words: int, lengths: list[int], counts: list[int])
         "wordpieces": np.where(real, rng.integers(1, words, (b, t)), 0).astype(np.int32),
         "regions": np.where(objects[..., None], features, 0).astype(np.float32),
         "boxes": np.where(objects[..., None], boxes, 0).astype(np.float32),
-        "region_count": np.array(counts, np.int32),
+        "cells": np.array(counts, np.int32),
     }  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def compare(model: Any, folder: Path, batch: dict[str, np.ndarray]) -> None:
     params = pretrained.read(folder, settings, words, pieces)
     encoder = Model(settings, words, 8)
     real = batch["wordpieces"] != 0
-    objects = np.arange(batch["regions"].shape[1]) < batch["region_count"][:, None]
+    objects = np.arange(batch["regions"].shape[1]) < batch["cells"][:, None]
     out = model(
         torch.tensor(batch["wordpieces"]).long(), torch.tensor(batch["regions"]), torch.tensor(batch["boxes"]),
         attention_mask=torch.tensor(real).float(), visual_attention_mask=torch.tensor(objects).float(),
@@ -131,3 +131,34 @@ def test_a_bert_of_theirs_goes_into_the_language_encoder(tmp_path: Path) -> None
     ours = Encoder(settings, 40).apply({"params": found}, batch["wordpieces"], method=language)
     expected = bert.bert(torch.tensor(batch["wordpieces"]).long(), torch.tensor(real).long()).last_hidden_state
     np.testing.assert_allclose(ours * real[..., None], expected.detach().numpy() * real[..., None], atol=2e-5)
+
+
+def test_the_measured_twin_gives_our_scores() -> None:
+    from jaxtag.bench import posts as made
+    from jaxtag.bench import theirs as side
+    from jaxtag.bench import twins
+    from jaxtag.parallel.mesh import unbox
+    from jaxtag.plan.workload import sizes_of
+    from jaxtag.recipes import resolve
+    from jaxtag.systems import build
+
+    experiment = resolve("lxmert4hashtag/lxmert", "tiny", {"training.batch": "4", "data.length": "8"})
+    some = made.made_up(experiment, 40, 8, 20)
+    sizes = sizes_of(experiment, some.workload)
+    assert sizes.image == {"regions": (36, 2048), "boxes": (36, 4)} and sizes.lengths == {"wordpieces": 8}
+    system, network = build(experiment, sizes), twins.build(experiment, sizes).eval()
+    p = jax.tree.map(np.array, unbox(system.init(jax.random.key(0))["params"]))
+    assert sum(x.numel() for x in network.parameters()) == sum(x.size for x in jax.tree.leaves(p))
+    tensors = pretrained.tensors_of(p["encoder"], experiment.model, sizes.words)
+    network.encoder.load_state_dict({name: torch.tensor(stored.read()) for name, stored in tensors.items()})
+    for layer, ours in ((network.hidden, p["hidden"]), (network.head, p["head"])):
+        layer.weight.data, layer.bias.data = torch.tensor(ours["kernel"].T.copy()), torch.tensor(ours["bias"])
+    batch = some.reading.gather(np.arange(4))
+    tokens, lengths = torch.tensor(batch["wordpieces"]).long(), torch.full((4,), 8)
+    more = {name: torch.tensor(batch[name]) for name in ("regions", "boxes")}
+    expected = network(tokens, lengths, "padded", **more).detach().numpy()
+    found = jax.jit(lambda b: system.module.apply({"params": p}, b, 0.0, None))(batch)
+    np.testing.assert_allclose(found, expected, atol=2e-5)
+    running = side.Theirs(experiment, some)
+    running.steps(1)
+    assert running.described["parameters"] == sum(x.numel() for x in network.parameters())
