@@ -14,9 +14,8 @@ POSITIVE = (
     "training.dispatch_seconds",
     "evaluation.batch",
     "parallel.multiple",
-    "model.most",
-    "model.beam",
 )
+DECODED = ("model.most", "model.beam")  # positive too, of systems that say hashtags one after the other
 NOT_NEGATIVE = (
     "data.words",
     "training.accumulator",
@@ -44,8 +43,8 @@ def validate(experiment: Experiment) -> Experiment:
       JaxtagError: one is not; the message has the field, its value and the bound.
     """
     flat = fields_of(experiment)
-    for key in POSITIVE:
-        if key in flat and not flat[key] > 0:
+    for key in POSITIVE + (DECODED if "model.beam" in flat else ()):
+        if not flat[key] > 0:
             raise JaxtagError(f"{key} is {flat[key]}; it must be above 0")
     for key in NOT_NEGATIVE:
         if not 0 <= flat[key] < float("inf"):

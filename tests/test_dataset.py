@@ -31,7 +31,7 @@ def change(path: Path, **values: object) -> None:
 
 def test_a_whole_dataset(folder: Path) -> None:
     dataset = open_dataset(str(folder))
-    assert dataset.rows == 60 and dataset.has("tokens") and not dataset.has("image")
+    assert dataset.rows == 60 and dataset.has("tokens") and not dataset.has("topics")
     split = dataset.split()
     assert split.name == "default" == dataset.split("default").name
     assert (split.part("train") == split.train).all()
@@ -86,6 +86,7 @@ def test_folders_that_are_no_datasets(folder: Path, tmp_path: Path) -> None:
 
 def test_what_a_dataset_lacks(folder: Path) -> None:
     dataset = open_dataset(folder)
+    dataset.info["columns"].pop("image")
     with pytest.raises(JaxtagError, match="no column 'image'.*add it with jaxtag-prep"):
         dataset.column("image")
     with pytest.raises(JaxtagError, match="no column 'token' .*did you mean 'tokens'"):
