@@ -76,3 +76,10 @@ def one_device() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runs, "make_mesh", lambda parallel, devices=None: make_mesh(parallel, jax.devices()[:1]))
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_a_module() -> Iterator[None]:
+    """Lets go of a file's compiled programs: a process may map 65,530 pieces of memory, and each program is some."""
+    yield
+    jax.clear_caches()
