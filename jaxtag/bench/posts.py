@@ -69,14 +69,14 @@ def made_up(
     draw = np.random.default_rng(seed)
     share = np.array(LENGTHS) / sum(LENGTHS)
     lengths = draw.choice(np.arange(SHORTEST, SHORTEST + len(LENGTHS)), posts, p=share)
+    data, entry = experiment.data, find_trained_by_step(experiment, "measurement of steps")
+    names, many = entry.columns, MANY if entry.output == "decode" else 1
+    words = min(words, PIECES) if WORDPIECES in names else words
     weight = np.cumsum(np.ones(words) if uniform else 1.0 / np.arange(1, words + 1))
     tokens = FIRST_WORD + np.searchsorted(weight, draw.random(lengths.sum()) * weight[-1], "right").astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    data, entry = experiment.data, find_trained_by_step(experiment, "measurement of steps")
-    names, many = entry.columns, MANY if entry.output == "decode" else 1
     made = {"tokens": Ragged(tokens, offsets)}
     if WORDPIECES in names:  # as many as there is room for: posts at their longest
-        words = min(words, PIECES)
         ids = draw.integers(FIRST_WORD, words, posts * data.length, dtype=np.int32)
         made[WORDPIECES] = Ragged(ids, np.arange(posts + 1) * data.length)
     ends = np.cumsum(draw.integers(1, 2 * many, posts)) if many > 1 else np.arange(1, posts + 1)
