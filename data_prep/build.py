@@ -1,7 +1,8 @@
 """The stages of making a dataset folder, each whole or absent, so that a run that was stopped goes on.
 
 In order: preparing.json (what is being prepared; there until all is done), rejects.jsonl and, of posts with
-images, images/, then records/; by records/ alone, columns/, text/, vocabulary/ and dataset.json; splits/default/.
+images, images/, then records/; by records/ alone, emptied.jsonl, columns/, text/, vocabulary/ and dataset.json;
+splits/default/.
 """
 
 import json
@@ -18,7 +19,7 @@ from jaxtag.data.images import DESCRIPTION, FOLDER
 from jaxtag.data.posts import COLUMNS
 from jaxtag.data.text import Cleaning
 from jaxtag.errors import JaxtagError
-from jaxtag.files import SIDE, check_seal, fingerprint, new_folder, read_json, seal, write_json
+from jaxtag.files import SIDE, check_seal, fingerprint, new_folder, read_json, seal, write_json, write_text
 
 from . import pack, records, splits
 from .encoding import IDENTIFIED, Encoder
@@ -27,13 +28,14 @@ from .funnel import Funnel, NothingLeft
 from .plan import Plan, differences
 from .progress import Bar
 from .source import Chunk
-from .steps import take_steps
+from .steps import State, take_steps
 from .tables import Bad
 from .tally import Tally
 from .workers import ordered
 
 SEALED = ("columns", "images", "text", "vocabulary")  # folders that dataset.json vouches for
-_OWN = {*SEALED, "records", "splits", "dataset.json", "preparing.json", "rejects.jsonl"}
+EMPTIED = "emptied.jsonl"
+_OWN = {*SEALED, "records", "splits", "dataset.json", "preparing.json", "rejects.jsonl", EMPTIED}
 
 
 def build(
@@ -130,7 +132,9 @@ def _records(out: Path, plan: Plan, chunks: Generator[Chunk, None, None], worker
     tally, rejects = Tally(), out / "rejects.jsonl"
     rejects.unlink(missing_ok=True)
     preset = plan.preset
-    encoder = Encoder(preset.cleaning(), preset.words_counted, preset.languages, preset.identify_language)
+    encoder = Encoder(
+        preset.cleaning(), preset.words_counted, preset.languages, preset.identify_language, preset.words_first
+    )
     with new_folder(out / "records") as folder, Bar("reading and cleaning", 1000) as bar:
 
         def posts() -> Iterator[list[Any]]:
@@ -179,15 +183,29 @@ def _columns(out: Path) -> None:
     pictured = bool(reading.get("images"))
     taken = take_steps(flat, settings["steps"], Funnel.from_json(plan["funnel"]), told, pictured)
     cleaning = Cleaning.from_json(settings["cleaning"])
-    packed = pack.pack(flat, taken.left, cleaning, settings["history"], plan["has"])
-    del flat
+    packed = pack.pack(taken.flat, taken.left, cleaning, settings["history"], plan["has"])
+    _emptied(out, taken)
     plan |= {"funnel": taken.funnel.to_json(), "notes": plan["notes"] | taken.notes}
+    plan |= {"hashtag_steps": taken.hashtags} if taken.hashtags else {}
+    del flat, taken
     for name, fill in pack.folders(packed):
         with new_folder(out / name) as folder:
             fill(folder)
     sealed = {f"{part}/{name}": found for part in SEALED for name, found in seal(out / part).items()}
     sealed = {name: found for name, found in sealed.items() if not _added(out, name)}
     write_json(out / "dataset.json", _describe(plan, packed, sealed))
+
+
+def _emptied(out: Path, taken: State) -> None:
+    """emptied.jsonl: posts whose hashtags were all left out, by their rows in the source, from 1."""
+    (out / EMPTIED).unlink(missing_ok=True)
+    if taken.emptied:
+        ordinal = taken.flat.plain["ordinal"]
+        found = (
+            {"row": int(ordinal[row]) + 1, "reason": reason, "text": bytes(taken.flat.text[row]).decode()[:200]}
+            for row, reason in taken.emptied
+        )
+        write_text(out / EMPTIED, "".join(json.dumps(line) + "\n" for line in found))
 
 
 def _added(out: Path, name: str) -> bool:

@@ -16,6 +16,7 @@ from .room import room
 from .verbs import (
     harrison,
     images,
+    instacities,
     instagram,
     nus_wide,
     pack,
@@ -33,6 +34,7 @@ VERBS = (
     posts,
     twitter,
     instagram,
+    instacities,
     harrison,
     nus_wide,
     simulate,

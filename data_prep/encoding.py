@@ -1,7 +1,7 @@
 """What the worker processes do: posts to serialised records, each by its own facts alone."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from jaxtag.data.text import Cleaned, Cleaner, Cleaning, normal_hashtag
 
@@ -39,12 +39,14 @@ class Encoder:
       words_counted: as in `Preset`.
       languages: codes of the languages to keep; none keeps all.
       identify: whether to tell the language from the text where the source does not.
+      late: whether a step before reposts and languages reads words and hashtags, so that removed posts have them.
     """
 
     cleaning: Cleaning
     words_counted: str
     languages: tuple[str, ...] = ()
     identify: bool = False
+    late: bool = False
 
     def __call__(self, posts: list[Post]) -> Encoded:
         """Judge, clean and serialise each post."""
@@ -58,7 +60,7 @@ class Encoder:
     def record(self, post: Post, cleaner: Cleaner, counts: Encoded) -> Record:
         """The record of one post; what was remarkable about its language is counted in `counts`."""
         if post.repost:
-            return _removed(post, post.language, REPOST)
+            return self._removed(post, post.language, REPOST, cleaner)
         told, cleaned = post.language, None
         if self.languages:
             spoken = languages.code(told)
@@ -73,8 +75,17 @@ class Encoder:
                 counts.notes[UNTOLD] += 1
             counts.languages[spoken] += 1
             if spoken not in self.languages:
-                return _removed(post, told, FOREIGN)
+                return self._removed(post, told, FOREIGN, cleaner)
         return self._kept(post, told, cleaned or cleaner(post.text))
+
+    def _removed(self, post: Post, language: str, verdict: int, cleaner: Cleaner) -> Record:
+        length, hashtags = 0, []
+        if self.late:
+            kept = self._kept(post, language, cleaner(post.text))
+            length, hashtags = kept.length, kept.hashtags
+        author = post.author.encode()
+        told = language.encode()
+        return Record(post.ordinal, post.id.encode(), author, post.time, told, b"", b"", hashtags, length, -1, verdict)
 
     def _kept(self, post: Post, language: str, cleaned: Cleaned) -> Record:
         hashtags = cleaned.hashtags
@@ -84,7 +95,7 @@ class Encoder:
         if self.words_counted == "source":
             length = len(post.text.split())
         else:
-            length = sum(any(map(str.isalnum, word)) for word in cleaned.shown.split())
+            length = sum(any(map(str.isalnum, word)) for word in self._counted(post, cleaned).shown.split())
         return Record(
             post.ordinal,
             post.id.encode(),
@@ -99,11 +110,12 @@ class Encoder:
             KEPT,
         )
 
+    def _counted(self, post: Post, cleaned: Cleaned) -> Cleaned:
+        """The text whose words count: before mentions and what is not alphabetic are dropped."""
+        if self.cleaning.mention and not self.cleaning.alphabetic:
+            return cleaned
+        return Cleaner(replace(self.cleaning, mention=Cleaning.mention, alphabetic=False))(post.text)
+
 
 def _prose(cleaned: Cleaned, mention: str) -> str:
     return " ".join(word for word in cleaned.shown.split() if word != mention)
-
-
-def _removed(post: Post, language: str, verdict: int) -> Record:
-    author = post.author.encode()
-    return Record(post.ordinal, post.id.encode(), author, post.time, language.encode(), b"", b"", [], 0, -1, verdict)

@@ -18,6 +18,7 @@ DISTINCT = "duplicates removed"
 DISSIMILAR = "near-duplicates removed"
 WITH_HASHTAG = "with a hashtag"
 WITH_IMAGE = "with an image"
+NO_CITY = "with one that names no city"
 
 # What empties a step, by how its name starts.
 _MENDS = {
@@ -32,6 +33,10 @@ _MENDS = {
     "at least": "lower --min-words",
     "at most": "raise --max-hashtags",
     "with a hashtag of": "lower --min-hashtag-posts",
+    "with one of the": "check --text, or name the column of hashtags with --hashtags",
+    NO_CITY: "keep names of cities with --cities none",
+    "with at least": "lower --min-hashtags",
+    "with one of at least": "lower --min-hashtag-posts",
     "exactly one": "keep posts with several hashtags with --per-post all, or lower --min-hashtag-posts",
 }
 
@@ -49,6 +54,26 @@ def by_authors(least: int) -> str:
 def long_enough(words: int) -> str:
     """The name of the step that wants `words` words of an example."""
     return f"at least {words} word{'s' * (words != 1)}"
+
+
+def most_used(hashtags: int) -> str:
+    """The name of the step that keeps so many hashtags, and posts with one."""
+    return f"with one of the {hashtags} most used hashtags"
+
+
+def enough_hashtags(least: int) -> str:
+    """The name of the step that keeps posts of `least` kept hashtags or more."""
+    return f"with at least {least} such hashtag{'s' * (least != 1)}"
+
+
+def used_enough(posts: int) -> str:
+    """The name of the step that keeps hashtags of `posts` posts or more, and posts with one."""
+    return f"with one of at least {posts} such post{'s' * (posts != 1)}"
+
+
+def mapped(hashtags: int) -> str:
+    """The name of the step that puts others in the place of `hashtags` hashtags."""
+    return f"{hashtags} hashtag{'s' * (hashtags != 1)} mapped to others"
 
 
 class NothingLeft(JaxtagError):

@@ -141,7 +141,7 @@ def _post(folder: Path, files: Files, ordinal: int, max_expanded: float, notes: 
         node = inner
     text = _caption(node)
     if text is None and files.caption:
-        text = _text(folder / files.caption, max_expanded)
+        text = caption(folder / files.caption, max_expanded)
     if len(text or "") > LONGEST:
         raise ValueError(f"a text longer than {LONGEST} characters")
     if node.get("is_video") is True and files.images:
@@ -160,14 +160,19 @@ def _json(path: Path, max_expanded: float) -> dict[str, Any]:
     raise ValueError("the file is empty")
 
 
-def _text(path: Path, max_expanded: float) -> str:
-    with contextlib.closing(_opened(path, max_expanded)) as text:
+def caption(path: Path, max_expanded: float = MOST_EXPANDED, encoding: str = "utf-8") -> str:
+    """The text of a file that holds one caption.
+
+    Raises:
+      ValueError: it cannot be read; the message tells.
+    """
+    with contextlib.closing(_opened(path, max_expanded, encoding)) as text:
         return string(text.read(LONGEST + 1)).strip("\r\n")
 
 
-def _opened(path: Path, max_expanded: float) -> Text:
+def _opened(path: Path, max_expanded: float, encoding: str = "utf-8") -> Text:
     try:
-        return Text(path, "utf-8", max_expanded)
+        return Text(path, encoding, max_expanded)
     except JaxtagError as error:  # one file of many is bad, not the run
         raise ValueError(error.message) from None
 

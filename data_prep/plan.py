@@ -18,8 +18,8 @@ class Plan:
       sources: what it is made from: names, sizes and checksums of files, or the simulation's arguments.
       reading: how the source is read (`posts.Mapping`), as JSON.
       has: which of author, time and image the source has.
-      preset: the steps, cleaning and history; of its rule for the default split only the words that an example
-        must have matter here, where they are one of the steps.
+      preset: the steps, cleaning and history; of its rule for the default split only what steps ask matters here: the
+        words that an example must have, how many hashtags are kept, and how many posts each must have.
     """
 
     name: str

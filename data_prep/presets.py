@@ -7,12 +7,16 @@ from typing import Any, Literal
 from jaxtag.data.text import Cleaning
 from jaxtag.errors import JaxtagError, nearest
 
+from .cities import CITIES
 from .rule import Rule
 
 # Those that remove posts, then those that keep posts from being examples. A post's own facts settle reposts
 # before its language.
 STEPS = ("ids", "reposts", "language", "authors", "duplicates", "near_duplicates")
 EXAMPLE_STEPS = ("hashtag", "words")
+# Those on hashtags. A preset that does not name the former takes those of the latter that are asked, after its own.
+HASHTAG_STEPS = ("top", "cities", "few", "rare", "mapping")
+_ASKED = ("cities", "few", "mapping")
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,9 @@ class Preset:
 
     Attributes:
       name: of the preset.
-      steps: all of `STEPS`, and of `EXAMPLE_STEPS` those that the funnel counts before the split does, in the order
-        in which they are taken; what each does is said by the fields below and by the split's rule.
+      steps: all of `STEPS`, of `EXAMPLE_STEPS` those that the funnel counts before the split does, and of
+        `HASHTAG_STEPS` any, in the order in which they are taken; what each does is said by the fields below and by the
+        split's rule, whose `top` and `min_hashtag_posts` are those of the steps `top` and `rare`.
       languages: codes of the languages to keep; none keeps all.
       identify_language: tell the language from the text where no metadata does and languages are filtered.
       min_author_posts: posts that an author must have after the steps before; 0 asks nothing.
@@ -31,8 +36,14 @@ class Preset:
       ascii_only: delete characters outside ASCII from the words.
       stop_words: drop English stop words (the list of the wordcloud package) after tokenising.
       special_characters: keep words without a letter or a digit: punctuation, emoji.
+      alphabetic_only: keep only words of letters.
+      mentions: keep a word for every mention.
+      inline_hashtags: a hashtag that a word follows is a word of the text too, without '#'.
       words_counted: what `min_words` counts: 'source' pieces between white space in the source text, or
-        'cleaned' words with a letter or digit, hashtags and links gone.
+        'cleaned' words with a letter or digit, hashtags and links gone; mentions and numbers count.
+      cities: hashtags to leave out of every post.
+      min_hashtags: posts of fewer hashtags than that are removed; 0 asks nothing.
+      mapping: variants of hashtags and what stands in their place.
       history: how many earlier posts of its author a post remembers.
       split: the rule of the `default` split.
     """
@@ -47,7 +58,13 @@ class Preset:
     ascii_only: bool = False
     stop_words: bool = False
     special_characters: bool = True
+    alphabetic_only: bool = False
+    mentions: bool = True
+    inline_hashtags: bool = False
     words_counted: Literal["source", "cleaned"] = "cleaned"
+    cities: tuple[str, ...] = ()
+    min_hashtags: int = 0
+    mapping: tuple[tuple[str, str], ...] = ()
     history: int = 5
     split: Rule = Rule()
 
@@ -56,15 +73,29 @@ class Preset:
             raise JaxtagError(f"--history {self.history} is not between 1 and 1000")
         if self.min_author_posts < 0:
             raise JaxtagError(f"--min-author-posts {self.min_author_posts} is below 0")
+        if self.min_hashtags < 0:
+            raise JaxtagError(f"--min-hashtags {self.min_hashtags} is below 0")
         if not 0 <= self.near_duplicates <= 1:
             raise JaxtagError(f"--near-duplicates {self.near_duplicates:g} is not between 0 and 1", "say 0.8")
-        assert set(STEPS) <= set(self.steps) <= {*STEPS, *EXAMPLE_STEPS}
+        assert set(STEPS) <= set(self.steps) <= {*STEPS, *EXAMPLE_STEPS, *HASHTAG_STEPS}
         assert self.steps.index("reposts") < self.steps.index("language")
 
     def cleaning(self) -> Cleaning:
         """How this preset cleans text, the stop words written out."""
         words = english_stop_words() if self.stop_words else ()
-        return Cleaning(ascii_only=self.ascii_only, stop_words=words, special_characters=self.special_characters)
+        return Cleaning(
+            ascii_only=self.ascii_only,
+            stop_words=words,
+            special_characters=self.special_characters,
+            mention=Cleaning.mention if self.mentions else "",
+            alphabetic=self.alphabetic_only,
+            inline_hashtags=self.inline_hashtags,
+        )
+
+    @property
+    def words_first(self) -> bool:
+        """Whether short posts are told before reposts, whose words then count."""
+        return "words" in self.steps and self.steps.index("words") < self.steps.index("reposts")
 
     def step_settings(self) -> dict[str, Any]:
         """The steps in order, each with what it asks; false, 0 or empty where it is not taken."""
@@ -77,8 +108,14 @@ class Preset:
             "words": self.split.min_words,
             "duplicates": self.duplicates,
             "near_duplicates": self.near_duplicates,
+            "top": self.split.top,
+            "cities": list(self.cities),
+            "few": self.min_hashtags,
+            "rare": self.split.min_hashtag_posts,
+            "mapping": dict(self.mapping),
         }
-        return {step: asked[step] for step in self.steps}
+        more = [step for step in _ASKED if asked[step] and step not in self.steps]
+        return {step: asked[step] for step in (*self.steps, *more)}
 
 
 PRESETS = {
@@ -131,6 +168,30 @@ PRESETS = {
                 fractions=(0.81, 0.09, 0.1),
             ),
         ),
+        # SYSTEMS 3.1, its eight steps in their order: five words; reposts; the 500 most used hashtags, none that names
+        # a city, five of these a post, none of low frequency, which the paper leaves unsaid: 10 posts; then mentions,
+        # links and what is not alphabetic go from the text, variants are mapped (--mapping, the paper's list is not
+        # published), and a hashtag within a sentence stays a word of it. Copies of a post are reposts too.
+        Preset(
+            "lxmert4hashtag",
+            steps=(
+                "ids",
+                "words",
+                "reposts",
+                "language",
+                "authors",
+                "duplicates",
+                "near_duplicates",
+                "hashtag",
+                *HASHTAG_STEPS,
+            ),
+            mentions=False,
+            alphabetic_only=True,
+            inline_hashtags=True,
+            cities=CITIES,
+            min_hashtags=5,
+            split=Rule(min_words=5, min_hashtag_posts=10, top=500, with_image=True),
+        ),
     )
 }
 _AMNN = PRESETS["amnn"]
@@ -142,8 +203,9 @@ _OF_SOURCE = {
 }
 
 
-# The fields that are options of their own; `languages` is --language-is.
-PRESET_FIELDS = tuple(f.name for f in fields(Preset) if f.name not in ("name", "steps", "languages", "split"))
+# The fields that are options of their own; `languages` is --language-is, and two are read from files.
+_NO_OPTIONS = ("name", "steps", "languages", "split", "cities", "mapping")
+PRESET_FIELDS = tuple(f.name for f in fields(Preset) if f.name not in _NO_OPTIONS)
 
 
 def preset(name: str, options: Mapping[str, Any], source: str = "") -> Preset:

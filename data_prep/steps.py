@@ -4,17 +4,20 @@ Everything is whole arrays over the records in source order.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from . import funnel as funnels
+from . import hashtag_steps
 from .flat import Flat, take
 from .funnel import Funnel
 from .language import name
+from .presets import HASHTAG_STEPS
 from .records import FOREIGN, KEPT, REPOST
 
+EMPTIED = "posts whose hashtags were all left out, listed in emptied.jsonl"
 OTHER_TEXT = "posts with an earlier post's id but another text, removed"
 
 
@@ -23,13 +26,16 @@ class State:
     """What the steps taken so far have left.
 
     Attributes:
-      flat: all records `[n]`.
+      flat: all records `[n]`, with the hashtags that are left.
       left: which of them are left, bool `[n]`.
       example: which may still be examples, bool `[n]`, left or not.
       rank: which of several equal posts is to stay: the first of those of the lowest rank, int8 `[n]`.
       funnel: the steps.
       notes: what else the reader must know, counted.
       narrowed: whether a step has narrowed the examples.
+      hashtags: how many different ones there are and how often they are used in the posts left, at first and after each
+        step that changed it.
+      emptied: rows of posts whose hashtags were all left out, and why.
     """
 
     flat: Flat
@@ -39,6 +45,8 @@ class State:
     funnel: Funnel
     notes: dict[str, int]
     narrowed: bool = False
+    hashtags: list[dict[str, Any]] = field(default_factory=list)
+    emptied: list[tuple[int, str]] = field(default_factory=list)
 
     def count(self, step: str) -> None:
         """Count what is left after `step`: of what may be examples, where a step before has narrowed that."""
@@ -61,6 +69,8 @@ def take_steps(flat: Flat, steps: Mapping[str, Any], funnel: Funnel, reposts: bo
     count = len(flat.plain["ordinal"])
     tagged = flat.hashtags.lengths() > 0
     state = State(flat, np.ones(count, bool), np.ones(count, bool), (~tagged).astype(np.int8), funnel, {})
+    if any(steps.get(step) for step in HASHTAG_STEPS):
+        _count_hashtags(state, funnels.READ)
     for step, asked in steps.items():
         if not asked or (step == "reposts" and not reposts and not (flat.plain["verdict"] == REPOST).any()):
             continue
@@ -83,8 +93,12 @@ def take_steps(flat: Flat, steps: Mapping[str, Any], funnel: Funnel, reposts: bo
             key = shown(flat.plain["key"], flat.plain["image"]) if pictured else flat.plain["key"]
             state.left &= _is_leader(leaders(key, state.rank, state.left))
             state.count(funnels.DISTINCT)
+        elif step in HASHTAG_STEPS:
+            _by_hashtags(state, step, asked)
         else:
             _near(state, asked, pictured)
+    if state.emptied:
+        state.notes[EMPTIED] = len(state.emptied)
     state.funnel.check()
     return state
 
@@ -165,3 +179,43 @@ def _near(state: State, threshold: float, pictured: bool) -> None:
         group[rows] = shown(group[rows], state.flat.plain["image"][rows])
     state.left &= _is_leader(leaders(group, state.rank, state.left))
     state.count(funnels.DISSIMILAR)
+
+
+def _by_hashtags(state: State, step: str, asked: Any) -> None:
+    """Take one of `HASHTAG_STEPS`; posts are counted for a hashtag where they are left and may be examples."""
+    hashtags, names = state.flat.hashtags, state.flat.hashtag_names
+    posts = hashtag_steps.posts_of(hashtags, len(names), state.left & state.example)
+    if step == "few":
+        state.left &= hashtags.lengths() >= asked
+        state.count(funnels.enough_hashtags(asked))
+        return
+    if step == "mapping":
+        hashtags, names, changed = hashtag_steps.mapped(hashtags, names, asked)
+        state.flat = replace(state.flat, hashtags=hashtags, hashtag_names=names)
+        state.count(funnels.mapped(changed))
+        _count_hashtags(state, funnels.mapped(changed))
+        return
+    if step == "top":
+        kept, said = hashtag_steps.most_used(posts, names, asked), funnels.most_used(asked)
+    elif step == "cities":
+        kept, said = hashtag_steps.none_of(names, asked), funnels.NO_CITY
+    else:
+        kept, said = posts >= asked, funnels.used_enough(asked)
+    _leave_out(state, kept, said)
+
+
+def _leave_out(state: State, kept: np.ndarray, said: str) -> None:
+    """Leave out hashtags that are not kept (bool `[known]`); posts without any are no examples any more."""
+    before = state.flat.hashtags.lengths()
+    state.flat = replace(state.flat, hashtags=hashtag_steps.only(state.flat.hashtags, kept))
+    after = state.flat.hashtags.lengths()
+    for row in np.flatnonzero(state.left & state.example & (before > 0) & (after == 0)).tolist():
+        state.emptied.append((row, f"none of its hashtags ({before[row]}) is left by the step {said!r}"))
+    _narrow(state, after > 0, said)
+    _count_hashtags(state, said)
+
+
+def _count_hashtags(state: State, step: str) -> None:
+    hashtags, known = state.flat.hashtags, len(state.flat.hashtag_names)
+    posts = hashtag_steps.posts_of(hashtags, known, state.left)
+    state.hashtags.append({"step": step, "hashtags": int((posts > 0).sum()), "uses": int(posts.sum())})

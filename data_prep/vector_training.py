@@ -1,4 +1,4 @@
-"""Training word vectors by gensim's word2vec: the settings, the texts as streams, the run."""
+"""Training word vectors by gensim's word2vec and fastText: the settings, the texts as streams, the run."""
 
 import zlib
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxtag.data.dataset import Dataset
-from jaxtag.data.hashtags import WordTable
+from jaxtag.data.hashtags import Subwords, WordTable
 from jaxtag.data.text import Cleaner, Cleaning
 from jaxtag.errors import JaxtagError
 
@@ -19,6 +19,7 @@ from .workers import ordered
 
 TEXTS = 2_000  # cleaned at a time
 ROWS = 10_000  # rows of tokens turned to words at a time
+SUBWORDS = {"min_n": 3, "max_n": 6, "bucket": 200_000}  # fastText's n-grams, in a tenth of its buckets
 Setting = Literal["inductive", "transductive"]
 
 
@@ -28,7 +29,7 @@ class Training:
 
     Attributes:
       setting: which texts, and whether hashtags are in them.
-      model: 'skipgram' or 'cbow'.
+      model: 'skipgram' or 'cbow' of word2vec; or 'fasttext', skipgram over words and their character n-grams.
       dim: numbers of a vector.
       window: words on each side.
       epochs: times through the texts.
@@ -39,7 +40,7 @@ class Training:
     """
 
     setting: Setting = "inductive"
-    model: Literal["skipgram", "cbow"] = "skipgram"
+    model: Literal["skipgram", "cbow", "fasttext"] = "skipgram"
     dim: int = 150
     window: int = 5
     epochs: int = 5
@@ -123,26 +124,30 @@ def train(texts: Any, training: Training, workers: int) -> WordTable:
     Raises:
       JaxtagError: none is.
     """
-    from gensim.models import Word2Vec
+    from gensim.models import FastText, Word2Vec
 
     rounds = ["counting words", *(f"epoch {i} of {training.epochs}" for i in range(1, training.epochs + 1))]
+    fasttext = training.model == "fasttext"
+    more: dict[str, Any] = SUBWORDS if fasttext else {}
     try:
-        model = Word2Vec(
+        model: Any = (FastText if fasttext else Word2Vec)(
             _Shown(texts, rounds),
             vector_size=training.dim,
             window=training.window,
             epochs=training.epochs,
             min_count=training.min_count,
             negative=training.negative,
-            sg=int(training.model == "skipgram"),
+            sg=int(training.model != "cbow"),
             seed=training.seed,
             workers=workers,
             hashfxn=_hash,
+            **more,
         )
     except RuntimeError as error:
         raise JaxtagError(f"no word vectors: {error}", "lower --min-count, or give more posts") from None
-    names: list[str] = model.wv.index_to_key  # type: ignore[assignment]
-    return WordTable(tuple(names), model.wv.vectors, output=model.syn1neg)
+    names: list[str] = model.wv.index_to_key
+    subwords = Subwords(model.wv.vectors_ngrams, SUBWORDS["min_n"], SUBWORDS["max_n"]) if fasttext else None
+    return WordTable(tuple(names), model.wv.vectors, subwords, model.syn1neg)
 
 
 def _hash(word: str) -> int:

@@ -1,4 +1,4 @@
-"""Word vectors of a split, in named settings that are never mixed: trained here by gensim's word2vec, or given.
+"""Word vectors of a split, in named settings that are never mixed: trained here by gensim, or given.
 
     inductive      no text of a validation or test post, nor of a post with an unseen hashtag; no hashtag in them
     transductive   every text, its hashtags in their places as `#x`, as the papers do; gives hashtags vectors too; the
@@ -8,7 +8,7 @@
 The words are those that systems read: a stop word that is no token has no vector and is in no window. A folder
 holds words.npy (a row for each of the split's words), names.txt and table.npy (every word that has a vector: what
 hashtags named only later are looked up in), hashtags.npy (a row for each of the split's `named` hashtags) with
-hashtags.txt (how each got it), subwords.npy (of fastText files) and vectors.json. Trained ones have output.npy and
+hashtags.txt (how each got it), subwords.npy (of fastText) and vectors.json. Trained ones have output.npy and
 hashtags_output.npy too: the output vectors (`jaxtag.data.hashtags`), row by row beside table.npy and hashtags.npy.
 """
 
@@ -64,7 +64,10 @@ def make(data: Path, split_name: str, training: Training, workers: int = 1, name
         np.save(side / "table.npy", table.rows)
         if table.output is not None:
             np.save(side / "output.npy", table.output)
-        info = asdict(training) | {"workers": workers, "trained": len(table.names)}
+        info: dict[str, Any] = asdict(training) | {"workers": workers, "trained": len(table.names)}
+        if table.subwords:
+            np.save(side / "subwords.npy", table.subwords.rows)
+            info["subwords"] = {"shortest": table.subwords.shortest, "longest": table.subwords.longest}
         return _store(side, dataset, split, table, training.seed, info)
 
 

@@ -29,11 +29,19 @@ NOT_NEGATIVE = (
     "training.weight_decay",
     "training.learning_rate",
     "training.warmup",
+    "training.drop_after",
     "training.rows",
+    "training.head_posts",
     "training.seed",
     "evaluation.min_predictions",
 )
-SHARES = ("training.smoothing", "training.plateau_factor", "model.dropout")  # 0 or more, below 1
+EMBEDDED = ("model.margin",)  # above 0 too, of systems that compare views
+SHARES = (
+    "training.smoothing",
+    "training.plateau_factor",
+    "model.dropout",
+    "evaluation.threshold",
+)  # 0 or more, below 1
 
 
 def validate(experiment: Experiment) -> Experiment:
@@ -43,7 +51,7 @@ def validate(experiment: Experiment) -> Experiment:
       JaxtagError: one is not; the message has the field, its value and the bound.
     """
     flat = fields_of(experiment)
-    for key in POSITIVE + (DECODED if "model.beam" in flat else ()):
+    for key in POSITIVE + (DECODED if "model.beam" in flat else ()) + (EMBEDDED if "model.margin" in flat else ()):
         if not flat[key] > 0:
             raise JaxtagError(f"{key} is {flat[key]}; it must be above 0")
     for key in NOT_NEGATIVE:
@@ -93,6 +101,8 @@ def _check_update(training: Training) -> None:
         )
     if t.schedule == "noam" and not t.warmup:
         raise JaxtagError("training.schedule noam needs training.warmup, which is 0", "--training.warmup 4000")
+    if t.schedule == "drop" and not t.drop_after:
+        raise JaxtagError("training.schedule drop needs training.drop_after, which is 0", "--training.drop_after 15")
     if t.schedule == "plateau" and 0 < t.patience <= t.plateau_patience:
         raise JaxtagError(
             f"training.patience is {t.patience}, training.plateau_patience {t.plateau_patience}: training would "

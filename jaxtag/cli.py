@@ -17,6 +17,7 @@ from jaxtag.verbs import (
     data_export,
     data_show,
     evaluate,
+    export,
     plan,
     quickstart,
     recommend,
@@ -29,7 +30,7 @@ from jaxtag.verbs import (
 
 # In the order of --help.
 VERBS = (
-    train, crossvalidate, sweep, evaluate, recommend, systems, data_show, data_export, report, plan, reproduce,
+    train, crossvalidate, sweep, evaluate, recommend, systems, data_show, data_export, export, report, plan, reproduce,
     bench_step, bench_neighbours, quickstart,
 )  # fmt: skip
 GROUPS = {"data": "show or export a dataset", "bench": "measure how fast jaxtag is, against others"}

@@ -59,19 +59,24 @@ def crossvalidate(
 
 def over(
     run: Path, recipe: str, experiment: Experiment, dataset: Dataset, name: str, splits: Sequence[Split],
-    part: str = PART,
+    part: str = PART, known: Mapping[int, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """As `crossvalidate`, over `splits`, which the document calls `name`, evaluated on `part`."""
-    for split in splits:
-        check(bind(experiment, dataset, split))
-        split.part(part)
-    folds = len(splits)
+    """As `crossvalidate`, over `splits`, which the document calls `name`, evaluated on `part`; `known` folds are done.
+
+    What is known is written, and then what is not is trained.
+    """
+    folds, known = len(splits), known or {}
     run.mkdir(parents=True, exist_ok=True)
     with held(run):
-        done = _done(run, recipe, experiment, splits, part)
+        done = {**done_of(run, recipe, experiment, splits, part), **known}
+        for number, split in enumerate(splits):
+            if number not in done:
+                check(bind(experiment, dataset, split))
+                split.part(part)
         for number, split in enumerate(splits):
             if number in done:
-                say(f"fold {number + 1} of {folds} is done")
+                if number not in known:
+                    say(f"fold {number + 1} of {folds} is done")
                 continue
             say(f"fold {number + 1} of {folds}: split {split.name}")
             done[number] = _fold(run / f"fold-{number}", recipe, experiment, dataset, split, part)
@@ -151,10 +156,26 @@ def _fold(
     }
 
 
-def _done(
-    run: Path, recipe: str, experiment: Experiment, splits: Sequence[Split], part: str
+def record(
+    run: Path, recipe: str, experiment: Experiment, dataset: Dataset, name: str, splits: Sequence[Split], part: str,
+    known: Mapping[int, dict[str, Any]],
+) -> None:  # fmt: skip
+    """Write the rows of folds that were trained elsewhere, beside those that are there; arguments as of `over`."""
+    with held(run):
+        done = {**done_of(run, recipe, experiment, splits, part), **known}
+        write_json(run / file_of(part), _document(recipe, experiment, dataset, name, len(splits), done))
+
+
+def done_of(
+    run: Path, recipe: str, experiment: Experiment, splits: Sequence[Split], part: str, halved: bool = False
 ) -> dict[int, dict[str, Any]]:
-    """The rows of folds that were done by just this experiment on just these splits."""
+    """The rows of folds that were done by just this experiment on just these splits, by number.
+
+    Those that halving left behind (`jaxtag.search.population`) are among them only where they may be `halved`.
+
+    Raises:
+      JaxtagError: the file that has them is of another format.
+    """
     file = run / file_of(part)
     if not file.is_file():
         return {}
@@ -165,7 +186,8 @@ def _done(
         return {}  # each fold's own folder says whether it may go on
     rows = {row["split"]: row for row in document["folds"]}
     found = {i: rows[s.name] for i, s in enumerate(splits) if s.name in rows}
-    return {i: row for i, row in found.items() if row["fingerprint"] == splits[i].fingerprint}
+    found = {i: row for i, row in found.items() if row["fingerprint"] == splits[i].fingerprint}
+    return {i: row for i, row in found.items() if halved or "halved" not in row}
 
 
 def _document(

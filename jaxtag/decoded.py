@@ -43,7 +43,7 @@ class Decoded(System):
     def decode(
         self, params: Any, collections: Any, batch: dict[str, Any], k: int, allowed: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """The k hashtags of each post, in the order in which they are said.
+        """The k hashtags of each post, in the order in which they are said, or by probability as its first one.
 
         Args:
           params, collections: the variables.
@@ -52,8 +52,8 @@ class Decoded(System):
           allowed: among which, `[L]` bool.
 
         Returns:
-          Labels `[B, k]` int32, −1 behind the end of a list, and the log-probability of each given those before it,
-          among the candidates `[B, k]` float32, −inf behind the end.
+          Labels `[B, k]` int32, −1 behind the end of a list, and the log-probability of each given those before it, or
+          as the first one, among the candidates `[B, k]` float32, −inf behind the end.
         """
         s, variables = self.module.settings, {"params": params, **collections}
 
@@ -61,6 +61,8 @@ class Decoded(System):
             return self.module.apply(variables, carry, fixed, previous, method="step")
 
         start = self.module.apply(variables, batch, method="start")
+        if s.lists == "first":
+            return decoding.first(step, start, allowed, k)
         # What may be said again is said to the end, and the first k that differ are taken.
         labels, logs = decoding.decode(step, start, allowed, max(k, s.most) if s.repeats else k, s.beam, s.repeats)
         return decoding.distinct(labels, logs, k) if s.repeats else (labels, logs)

@@ -12,7 +12,8 @@ class Indexed:
     """Parameter tables whose rows a batch names: a step needs, and moves, those rows alone.
 
     Attributes:
-      tables: paths of the parameters, all with the same number of rows; a model need not have each.
+      tables: paths of the parameters, all with the same number of rows; a model need not have each. None where the
+        columns index no parameter.
       columns: of the batch, whose values are row numbers of these tables and nothing else; negative ones are padding.
       size: the field of the system's module, and of `Sizes`, that is the number of rows.
     """

@@ -53,15 +53,18 @@ class Training:
     Attributes:
       objective: `pairs`, cross-entropy over every (post, hashtag) pair; `single`, over posts with one hashtag;
         `random_one`, over one hashtag drawn of a post each time it is seen; `sigmoid`, binary cross-entropy of each
-        hashtag; `sequence`, cross-entropy of each hashtag after those before it.
+        hashtag; `sequence`, cross-entropy of each hashtag after those before it; `hinge`, views of a post against
+        those of the other posts of its batch.
       optimizer: `sgd`, `adam`, `lazy_adam`, `adagrad` or `bert_adam` (`jaxtag.training.optimizers`).
       accumulator: what AdaGrad's sums of squares start from.
       learning_rate, weight_decay, l2: steps of the update; decay is decoupled, l2 enters the gradient.
       schedule: of the learning rate (`jaxtag.training.schedules`): `constant`; `linear`, down to 0 at the last
-        step; `noam`, whose peak learning_rate is; `plateau`, lowered when the validation metric stops rising.
+        step; `noam`, whose peak learning_rate is; `plateau`, lowered when the validation metric stops rising; `drop`,
+        lowered once, after drop_after epochs.
       warmup: steps over which the rate rises from 0; below 1, that share of all steps.
       plateau_factor, plateau_patience: `plateau` multiplies the rate by the one after so many evaluations, the
-        other, without a better validation metric.
+        other, without a better validation metric; `drop` multiplies by plateau_factor too.
+      drop_after: of `drop`, epochs at the first rate.
       smoothing: share of the target spread evenly over the hashtags.
       clip: largest global gradient norm; 0 does not clip.
       batch: posts a step, over all devices.
@@ -73,6 +76,8 @@ class Training:
         float32.
       rows: rows that a step may touch of each large table indexed by its batch, which then costs no more than
         those rows (`jaxtag.training.rows`); a batch with more takes a slower way to the same numbers. 0: dense.
+      head_posts: posts whose scores of all hashtags a softmax head holds at a time, for 100,000 hashtags and more; no
+        number changes but by rounding (`jaxtag.layers.blocked_softmax`). 0: the whole batch's.
       epochs: passes over the training part; a fraction is allowed.
       steps: steps in all; 0 takes `epochs`.
       evaluate_every: steps between evaluations on the validation part; 0 evaluates after every epoch.
@@ -83,16 +88,17 @@ class Training:
       seed: of initial values, order and dropout.
     """
 
-    objective: Literal["pairs", "single", "random_one", "sigmoid", "sequence"] = "pairs"
+    objective: Literal["pairs", "single", "random_one", "sigmoid", "sequence", "hinge"] = "pairs"
     optimizer: Literal["sgd", "adam", "lazy_adam", "adagrad", "bert_adam"] = "adam"
     accumulator: float = 0.0
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     l2: float = 0.0
-    schedule: Literal["constant", "linear", "noam", "plateau"] = "constant"
+    schedule: Literal["constant", "linear", "noam", "plateau", "drop"] = "constant"
     warmup: float = 0.0
     plateau_factor: float = 0.1
     plateau_patience: int = 5
+    drop_after: float = 0.0
     smoothing: float = 0.0
     clip: float = 5.0
     batch: int = 64
@@ -100,6 +106,7 @@ class Training:
     by_length: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     rows: int = 0
+    head_posts: int = 0
     epochs: float = 50.0
     steps: int = 0
     evaluate_every: int = 0
@@ -119,12 +126,15 @@ class Evaluation:
       metric: what early stopping and the best checkpoint go by, such as `f1@1`.
       batch: posts at a time, over all devices.
       min_predictions: posts with fewer recommendations do not count.
+      threshold: of systems that give each hashtag a probability of its own, what it is to be at least for the hashtag
+        to be recommended; 0 recommends the k most probable.
     """
 
     k: tuple[int, ...] = (1, 2, 3, 4, 5)
     metric: str = "f1@1"
     batch: int = 512
     min_predictions: int = 0
+    threshold: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""What a system's attention counted: which words of a post, and which of its author's earlier posts and their words.
+"""What a system's attention counted: which words of a post, which regions of its image, and which of its author's
+earlier posts and their words.
 
 A model that has attention has `explain(batch)`, which gives by column how much each value counted in each of S steps of
-attention: `tokens [B, S, T]`; `history [B, S, M, N]` by words, or `[B, S, M]` by posts. Nothing else is known of it.
+attention: `tokens [B, S, T]`; `regions [B, S, R]`; `history [B, S, M, N]` by words, or `[B, S, M]` by posts. Nothing
+else is known of it.
 """
 
 from collections.abc import Sequence
@@ -10,7 +12,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxtag.data.posts import CELLS, HISTORY
+from jaxtag.data.images import box_text
+from jaxtag.data.posts import BOXES, CELLS, HISTORY, REGIONS
 from jaxtag.entries import Entry
 from jaxtag.errors import JaxtagError
 from jaxtag.requests import Read, stored
@@ -19,6 +22,7 @@ from jaxtag.systems import SYSTEMS, System
 
 EXAMPLES = 5  # posts of a part that an evaluation explains
 SHOWN = 5  # words that text shows of a post
+SHOWN_REGIONS = 3
 LONGEST = 60  # characters of an earlier post
 
 
@@ -55,11 +59,19 @@ class Explainer:
         """An explanation of each of the posts that `reads` says were read, the first ones of `batch`.
 
         By column: `words`, a list of `{"word", "weight"}` in the post's order; `history`, a list of
-        `{"text", "weight"}`, the latest first, with `words` where words are weighed. Weights are means over the steps,
+        `{"text", "weight"}`, the latest first, with `words` where words are weighed; `regions`, a list of
+        `{"box", "weight"}`, x1 y1 x2 y2 in 0 … 1. Weights are means over the steps,
         which `steps` lists for an earlier post where there are several.
         """
         weights = jax.device_get(self._explain(self._variables, batch))
-        return [_explanation({name: w[i] for name, w in weights.items()}, read) for i, read in enumerate(reads)]
+        found = [_explanation({name: w[i] for name, w in weights.items()}, read) for i, read in enumerate(reads)]
+        for i, explanation in enumerate(found if REGIONS in weights else ()):
+            boxes = batch[BOXES][i, : int(batch[CELLS][i])]
+            explanation[REGIONS] = [
+                {"box": list(map(_number, box)), "weight": _number(weight)}
+                for box, weight in zip(boxes, weights[REGIONS][i].mean(0))
+            ]
+        return found
 
 
 def of_rows(bound: Bound, state: Any, rows: np.ndarray) -> list[dict[str, Any]]:
@@ -85,6 +97,10 @@ def render(explanation: dict[str, Any]) -> str:
     lines = []
     if "words" in explanation:
         lines.append(f"words that counted: {_heaviest(explanation['words']) or 'none'}")
+    if REGIONS in explanation:
+        top = sorted(explanation[REGIONS], key=lambda region: -region["weight"])[:SHOWN_REGIONS]
+        said = "; ".join(f"{box_text(region['box'])} {region['weight']:.2f}" for region in top)
+        lines.append(f"regions that counted: {said or 'none, the post has none'}")
     if HISTORY in explanation and not explanation[HISTORY]:
         lines.append("earlier posts that counted: none, the author has none here")
     elif HISTORY in explanation:

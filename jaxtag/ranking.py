@@ -109,10 +109,11 @@ def top_k(
 ) -> tuple[jax.Array, jax.Array]:
     """The k greatest products of each row of `query [B, d]` with rows of `table [C, d]`, block by block.
 
-    They are those of a full stable sort: of equal products the one with the smaller position comes first.
+    They are those of a full stable sort: of equal products the one with the smaller position comes first. Where a post
+    has several queries, a row's greatest product with them is its product.
 
     Args:
-      query: `[B, d]`, finite.
+      query: `[B, d]`, or `[B, c, d]` of c queries a post; finite.
       table: `[C, d]`, finite; from `spread` where there is a mesh.
       k: how many, at most C.
       block: rows of the table scored at a time; 0 chooses by `BLOCK_NUMBERS` and `BLOCK_SCORES`.
@@ -129,6 +130,9 @@ def top_k(
     if not 1 <= k <= count:
         raise ValueError(f"the {k} best of {count} candidates")
     query, table = query.astype(jnp.float32), table.astype(jnp.float32)
+    if query.ndim == 3:  # what is among the k greatest by the greatest product is so by the query that gives it
+        positions, scores = top_k(query.reshape(-1, query.shape[-1]), table, k, block, mesh, count)
+        return _merged(positions.reshape(len(query), -1), scores.reshape(len(query), -1), k)
     if mesh is None:
         return _top_k(query, table, k, block, jnp.int32(count))
     local = len(table) // mesh.size
@@ -151,12 +155,8 @@ def _top_k(query: jax.Array, table: jax.Array, k: int, block: int, count: jax.Ar
     blocks = -(-len(table) // block)
 
     def scored(number: jax.Array | int) -> tuple[jax.Array, jax.Array]:
-        # The last block begins early enough to be whole, and its rows that an earlier one had are left out.
-        start = jnp.minimum(number * block, len(table) - block)
-        place = start + jnp.arange(block, dtype=jnp.int32)
-        rows = lax.dynamic_slice_in_dim(table, start, block)
-        products = lax.dot_general(query, rows, (((1,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
-        products = jnp.where((place >= number * block) & (place < count), products, -jnp.inf)
+        place, products = _products(query, table, number, block)
+        products = jnp.where(place < count, products, -jnp.inf)
         return _best(jnp.broadcast_to(place, products.shape), products, min(k, block))
 
     if blocks == 1:
@@ -168,6 +168,54 @@ def _top_k(query: jax.Array, table: jax.Array, k: int, block: int, count: jax.Ar
 
     none = (jnp.full((len(query), k), -1, jnp.int32), jnp.full((len(query), k), -jnp.inf))
     return lax.fori_loop(0, blocks, merge, none)
+
+
+def above(
+    query: jax.Array, table: jax.Array, least: float, gold: jax.Array, block: int = 0
+) -> tuple[jax.Array, jax.Array]:
+    """How many rows of `table [C, d]` have a product of `least` or more with each row of `query [B, d]`, by blocks.
+
+    Args:
+      query, table: as of `top_k`.
+      least: the product.
+      gold: rows of the table that are right `[B, G]` int32, −1 padded.
+      block: rows of the table at a time; 0 chooses.
+
+    Returns:
+      Their number, and how many of them are right, `[B]` int32.
+    """
+    query, table = query.astype(jnp.float32), table.astype(jnp.float32)
+    block = min(block or max(min(BLOCK_NUMBERS // table.shape[1], BLOCK_SCORES // len(query)), 1), len(table))
+
+    def counted(number: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        place, products = _products(query, table, number, block)
+        high = products >= least
+        start = place[0]
+        inside = (gold >= jnp.maximum(number * block, start)) & (gold < start + block)
+        right = inside & jnp.take_along_axis(high, jnp.clip(gold - start, 0, block - 1), 1)
+        return found[0] + high.sum(1, dtype=jnp.int32), found[1] + right.sum(1, dtype=jnp.int32)
+
+    none = (jnp.zeros(len(query), jnp.int32),) * 2
+    return lax.fori_loop(0, -(-len(table) // block), counted, none)
+
+
+def _products(query: jax.Array, table: jax.Array, number: jax.Array | int, block: int) -> tuple[jax.Array, jax.Array]:
+    """A block of the table: its rows' places `[block]`, and the products with them `[B, block]`.
+
+    The last block begins early enough to be whole, and rows of it that an earlier one had are −inf.
+    """
+    start = jnp.minimum(number * block, len(table) - block)
+    place = start + jnp.arange(block, dtype=jnp.int32)
+    rows = lax.dynamic_slice_in_dim(table, start, block)
+    products = lax.dot_general(query, rows, (((1,), (1,)), ((), ())), precision=lax.Precision.HIGHEST)
+    return place, jnp.where(place >= number * block, products, -jnp.inf)
+
+
+def _merged(positions: jax.Array, scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """The k best, each once, of lists of `positions [B, n]` with `scores [B, n]`; of equal ones the first position."""
+    negative, positions = lax.sort((-scores, positions), num_keys=2)
+    earlier = (positions[:, :, None] == positions[:, None]) & jnp.tri(positions.shape[1], k=-1, dtype=bool)
+    return _best(positions, jnp.where(earlier.any(2), -jnp.inf, -negative), k)
 
 
 def _best(positions: jax.Array, scores: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtag import ranking
-from jaxtag.data import candidates as lists
+from jaxtag.data import candidates as named_lists
 from jaxtag.data.hashtags import open_table, vectors_of
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.estimators.vectors import NAMED, without_vector
+from jaxtag.evaluation import lists
 from jaxtag.evaluation.evaluate import labels_of
 from jaxtag.explain import Explainer, check
 from jaxtag.progress import bar
@@ -32,14 +33,17 @@ class Recommender:
     """Ranks hashtags for texts; made by `open_recommender`."""
 
     def __init__(self, bound: Bound, state: Any, names: list[str], table: jax.Array, k: int, explain: bool = False):
-        """Rank the hashtags `names`, whose rows are `table`, with `state`, return the `k` best, and perhaps explain."""
+        """Rank the hashtags `names`, whose rows are `table`, with `state`, return the `k` best, and perhaps explain.
+
+        Those below the experiment's evaluation.threshold are left out.
+        """
         system, count = bound.system, len(names)
         self._variables = (state["params"], state["collections"])
         self._names, self._k, self.reader = names, min(k, count), Reader(bound)
         self._explain = Explainer(system, state) if explain else None
         mesh = bound.mesh if bound.mesh.size > 1 else None
         self._table = ranking.spread(table, mesh) if mesh else table
-        self._score = system.entry.gives
+        self._score, self.threshold = system.entry.gives, bound.experiment.evaluation.threshold
 
         def rank(
             variables: tuple[Any, Any], table: jax.Array, batch: dict[str, jax.Array]
@@ -62,11 +66,17 @@ class Recommender:
         batch, reads = self.reader(requests, rows)
         positions, scores = jax.device_get(self._rank(self._variables, self._table, batch))
         found = [
-            {"hashtags": [{"hashtag": self._names[p], self._score: round(float(q), 6)} for p, q in zip(*row) if p >= 0]}
+            {"hashtags": [self._named(p, q) for p, q in zip(*row) if p >= 0 and self._enough(q)]}
             for row in zip(positions[: len(requests)], scores[: len(requests)])
         ]
         explained = self._explain(batch, reads) if self._explain else None
         return [f | {"explanation": e} for f, e in zip(found, explained)] if explained else found
+
+    def _enough(self, score: float) -> bool:
+        return not self.threshold or score >= self.threshold
+
+    def _named(self, position: int, score: float) -> dict[str, Any]:
+        return {"hashtag": self._names[position], self._score: round(float(score), 6)}
 
     @property
     def width(self) -> int:
@@ -85,6 +95,7 @@ def open_recommender(
     candidates_file: Path | None = None,
     data: Path | None = None,
     explain: bool = False,
+    threshold: float | None = None,
 ) -> Recommender:
     """A recommender from the best checkpoint of `run`.
 
@@ -96,14 +107,18 @@ def open_recommender(
       candidates_file: named hashtags, one a line.
       data: where the dataset lies now, if not where it was trained.
       explain: whether to say what the system's attention counted.
+      threshold: in place of the run's own evaluation.threshold, which is what a hashtag's probability is to be.
 
     Raises:
       JaxtagError: no such run; k below 1; an empty list of candidates, or one that the system cannot rank; a system
-        without attention is to explain.
+        without attention is to explain; a threshold for one whose hashtags have no probability of their own.
     """
     if k < 1:
         raise JaxtagError(f"-k is {k}; it must be 1 or more")
     bound, _ = open_run(run, data)
+    if threshold is not None:
+        bound = lists.with_threshold(bound, threshold)
+    lists.check_threshold(bound, bound.experiment.evaluation.threshold)
     if explain:
         check(bound.system.entry)
     system, names = bound.system, _candidates(bound, candidates, candidates_file)
@@ -122,14 +137,14 @@ def open_recommender(
 def _candidates(bound: Bound, listed: str | None, file: Path | None) -> list[str]:
     """The hashtags to choose among, without '#'."""
     dataset, split = bound.dataset, bound.split
-    if listed is not None and listed.partition(":")[0].strip() in lists.BY_USE:
+    if listed is not None and listed.partition(":")[0].strip() in named_lists.BY_USE:
         if file is not None:
             raise JaxtagError(f"--candidates {listed} and --candidates-file both name candidates", "give one of them")
         known = None if bound.system.entry.zero_shot else split.hashtags
-        return [dataset.hashtags.entries[h] for h in lists.by_use(dataset, listed.strip(), known)]
+        return [dataset.hashtags.entries[h] for h in named_lists.by_use(dataset, listed.strip(), known)]
     if listed is None and file is None:
         return [dataset.hashtags.entries[h] for h in split.candidates]
-    return lists.named(listed, file)
+    return named_lists.named(listed, file)
 
 
 def _ids(bound: Bound, names: list[str]) -> np.ndarray:
@@ -143,7 +158,8 @@ def _ids(bound: Bound, names: list[str]) -> np.ndarray:
 
 def _with_vector(bound: Bound, names: list[str]) -> tuple[list[str], np.ndarray]:
     """Those of `names` that a vector can be made for, and the vectors; the others are said on standard error."""
-    called, kind = bound.experiment.model.vectors, bound.experiment.model.hashtag_vectors
+    settings = bound.experiment.model
+    called, kind = settings.vectors, settings.hashtag_vectors
     with bar("hashtags' vectors", len(names)) as shown:
         table = open_table(bound.split.vectors_path(called), kind)
         found = vectors_of(names, table, lambda n: shown.update(n - shown.n))

@@ -21,8 +21,9 @@ from jaxtag.data.columns import gather, ragged
 from jaxtag.data.dataset import Dataset
 from jaxtag.data.new_images import NewImages
 from jaxtag.data.pictures import BadImage
-from jaxtag.data.posts import HISTORY, PAD, WORDPIECES
+from jaxtag.data.posts import HISTORY, PAD, TOPICS, WORDPIECES
 from jaxtag.data.text import Cleaner, Cleaning
+from jaxtag.data.topics import open_topics
 from jaxtag.data.wordpieces import open_wordpieces
 from jaxtag.runs import Bound
 
@@ -70,6 +71,7 @@ class Reader:
         images = bound.reading.images
         self._images = NewImages(bound.dataset, images) if images else None
         self._pieces = open_wordpieces(bound.dataset) if WORDPIECES in bound.reading.lengths else None
+        self._topics = open_topics(bound.split.path / TOPICS) if bound.reading.many_topics else None
 
     def __call__(self, requests: Sequence[Request], rows: int) -> tuple[dict[str, np.ndarray], list[Read]]:
         """The batch of `requests`, padded to `rows` posts, and what it holds of each."""
@@ -90,6 +92,10 @@ class Reader:
             at = np.where(np.arange(rows) < len(requests), np.arange(rows), -1)
             length = reading.lengths[WORDPIECES]
             batch[WORDPIECES] = gather(shortened(cut, length), at, length, PAD)
+        if self._topics:
+            batch[TOPICS] = np.zeros((rows, self._topics.count), np.float32)
+            words = ragged(self._dataset.words.encode(read.post.words) for read in reads)
+            batch[TOPICS][: len(reads)] = self._topics.proportions(words)
         return batch | (self._images([r.image for r in requests], rows) if self._images else {}), reads
 
     @property

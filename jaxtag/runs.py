@@ -109,6 +109,7 @@ def bind(experiment: Experiment, dataset: Dataset, split: Split, devices: Sequen
         posts=reading.posts,
         packed=reading.packed,
         image=reading.images.shapes if reading.images else {},
+        topics=reading.many_topics,
     )
     system, rule, encoder = build(experiment, sizes).on(mesh), optimizer(experiment.training), None
     if experiment.encoder:

@@ -7,7 +7,7 @@ import importlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from jaxtag.data.posts import CELLS, HISTORY, IMAGE_COLUMNS, PIXELS, shapes
+from jaxtag.data.posts import CELLS, HISTORY, IMAGE_COLUMNS, PIXELS, TOPICS, shapes
 from jaxtag.entries import MEMORY, WORD_TABLE, Entry, Indexed
 from jaxtag.errors import JaxtagError, nearest
 
@@ -60,6 +60,33 @@ LXMERT = Entry(
     "jaxtag.models.lxmert",
     (Indexed(("encoder/text/words",), ("wordpieces",), "words"),),
 )
+TAB_LSTM = Entry(
+    "tab_lstm",
+    "LSTM over words, attention guided by the post's topics",
+    "lxmert4hashtag",
+    ("tokens", TOPICS),
+    "table",
+    "jaxtag.models.tab_lstm",
+)
+TWEET_EMBEDDING = Entry(
+    "tweet_embedding",
+    "zero-shot: images, texts and hashtags in one space, by cosine",
+    "lxmert4hashtag",
+    ("tokens", "vector"),
+    "table",
+    "jaxtag.models.tweet_embedding",
+    (Indexed((), ("tokens",), "words"),),  # whose vectors do not learn
+    zero_shot=True,
+    gives="score",
+)
+LSTM_CNN = Entry(
+    "lstm_cnn",
+    "LSTM over words beside the image's features, a probability a hashtag",
+    "lxmert4hashtag",
+    ("tokens", "vector"),
+    "table",
+    "jaxtag.models.lstm_cnn",
+)
 SYSTEMS = {
     entry.name: entry
     for entry in (
@@ -78,6 +105,9 @@ SYSTEMS = {
         _sequence("nic", "hashtags one after the other, of the image", "vector"),
         _sequence("show_attend_tell", "hashtags one after the other, each with attention over cells", "grid"),
         LXMERT,
+        TAB_LSTM,
+        LSTM_CNN,
+        TWEET_EMBEDDING,
         _zero_shot("conse", "zero-shot: an encoder's probabilities times hashtags' vectors, by cosine"),
         _zero_shot("eszsl", "zero-shot: a bilinear map from features to hashtags' vectors, in closed form"),
         _zero_shot("dem", "zero-shot: hashtags' vectors carried into the space of features, by distance"),
@@ -113,7 +143,7 @@ def given(experiment: "Experiment") -> list[str]:
     """The columns of any length that the model of `experiment` is given: a decoder, in training, hashtags too."""
     entry = find(experiment.system)
     names = (*entry.reads(experiment.model), *(["hashtags"] if entry.output == "decode" else ()))
-    return [name for name in names if name not in IMAGE_COLUMNS]
+    return [name for name in names if name not in (TOPICS, *IMAGE_COLUMNS)]
 
 
 _STEPLESS = {"fit": "it takes no training steps", "sweeps": "its sweeps are no training steps"}
@@ -148,6 +178,7 @@ class Sizes:
       posts: earlier posts of `history`; 0 where it is not read.
       packed: words that a post's history has on average, and some to spare; 0 where it is not read.
       image: shape of a post's values of each image column (`jaxtag.data.image_columns`).
+      topics: proportions of topics that a post has; 0 where they are not read.
     """
 
     words: int
@@ -158,6 +189,7 @@ class Sizes:
     posts: int = 0
     packed: int = 0
     image: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    topics: int = 0
 
     def batch(self) -> dict[str, Any]:
         """A batch of one post without anything in it."""
@@ -166,6 +198,7 @@ class Sizes:
         found = {name: jnp.zeros((1, *shape), jnp.int32) for name, shape in shapes(self.lengths, self.posts).items()}
         for name, shape in self.image.items():
             found[name] = jnp.zeros((1, *shape), jnp.uint8 if name == PIXELS else jnp.float32)
+        found |= {TOPICS: jnp.zeros((1, self.topics))} if self.topics else {}
         return found | ({CELLS: jnp.zeros(1, jnp.int32)} if self.image else {})
 
 
@@ -242,7 +275,7 @@ def build(experiment: "Experiment", sizes: Sizes) -> System:
     if entry.zero_shot:
         from jaxtag import zero_shot
 
-        return zero_shot.make(experiment, sizes)
+        return zero_shot.make(experiment, sizes, OBJECTIVES.get(experiment.training.objective))
     if entry.learned != "steps":
         from jaxtag import fitted
 

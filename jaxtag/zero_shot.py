@@ -1,7 +1,8 @@
 """Zero-shot systems: they rank hashtags by vectors, and so also hashtags that they never trained on.
 
 `Fitted` is fitted, without gradients of its own, to an encoder's features or probabilities, or to mean word vectors.
-`Joint` is DEM where the encoder and the hashtags' branch learn together: a gradient system like any other.
+`Joint` is DEM where the encoder and the hashtags' branch learn together: a gradient system like any other. So is
+`Embedding`, which has posts and hashtags in one space and no encoder.
 """
 
 from dataclasses import dataclass, replace
@@ -17,13 +18,16 @@ from jaxtag.estimators import cosine, dem
 from jaxtag.estimators.methods import METHODS, Method
 from jaxtag.fitted import FittedSystem, width_of
 from jaxtag.fitted import check as check_estimator
+from jaxtag.layers.parameters import CONSTANTS
+from jaxtag.models import tweet_embedding
 from jaxtag.systems import Sizes, System, build, find
 
 if TYPE_CHECKING:
     from jaxtag.experiment import Experiment
 
 LAST = -1e30  # what a hashtag without a vector scores: below any other, and finite
-BRANCH, CONSTANTS = "hashtag_branch", "constants"
+BRANCH = "hashtag_branch"
+ABSENT = -4.0  # what a view that a post has not scores, beside cosines
 
 
 def with_last(query: jax.Array) -> jax.Array:
@@ -146,16 +150,65 @@ class Joint(System):
         return last_without_vector(dem.table(params[BRANCH], vectors), vectors)
 
 
-ZeroShot = Fitted | Joint
+@dataclass(frozen=True)
+class Embedding(System):
+    """Posts' views and hashtags in one space (`jaxtag.models.tweet_embedding`), compared by cosine.
+
+    Its collections have `constants`: the vectors of the split's words, and of the hashtags that it names.
+    """
+
+    def loss(
+        self, params: Any, collections: Any, batch: dict[str, Any], numbers: dict[str, Any], keys: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array, Any]:
+        """As of `System`; hashtags that are not allowed do not count."""
+        labels = batch["hashtags"]
+        known = jnp.clip(labels, 0, len(numbers["allowed"]) - 1)
+        real = (labels == known) & numbers["allowed"][known]
+        batch = {**batch, "hashtags": jnp.where(real, labels, -1)}
+        return super().loss(params, collections, batch, numbers, keys)
+
+    def query(self, params: Any, collections: Any, batch: dict[str, Any]) -> jax.Array:
+        """Queries `[B, views, d + 2]`, of which the greatest product counts; of the similarity `sum`, `[B, d + 2]`.
+
+        A view that a post has not scores `ABSENT`, below every cosine; to a sum it adds nothing.
+        """
+        found = self._apply(params, collections, lambda m: m.views(batch))
+        views, real = (jnp.stack(x, 1) for x in zip(*found.values()))
+        most = self.module.settings.similarity == "max"
+        last = jnp.stack([jnp.ones(real.shape), jnp.where(real | (not most), 0, ABSENT)], -1)
+        query = jnp.concatenate([jnp.where(real[..., None], views, 0), last], -1)
+        return query if most else query.sum(1)
+
+    def table(self, params: Any, collections: Any, labels: jax.Array) -> jax.Array:
+        """The rows `[len(labels), d + 2]` of hashtags, by their positions among the split's `named`."""
+        return self.place(params, self._apply(params, collections, lambda m: m.known(labels)))
+
+    def place(self, params: Any, vectors: jax.Array) -> jax.Array:
+        """The rows `[C, d + 2]` of any hashtags, by their vectors `[C, s]`."""
+        none = {CONSTANTS: {"words": vectors[:1], "hashtags": vectors[:1]}}  # the vectors given are all there is
+        rows = self._apply(params, none, lambda m: m.embed(vectors))
+        return jnp.pad(last_without_vector(rows, vectors), ((0, 0), (0, 1)), constant_values=1)
+
+    def scores(self, params: Any, collections: Any, batch: dict[str, Any]) -> jax.Array:
+        """The score of every named hashtag for every post of a batch `[B, named]` float32."""
+        every = self.table(params, collections, jnp.arange(self.sizes.named))
+        products = self.query(params, collections, batch) @ every.T
+        return products.max(1) if products.ndim == 3 else products
 
 
-def make(experiment: "Experiment", sizes: Sizes) -> Fitted | Joint:
-    """The zero-shot system of `experiment` at `sizes`.
+ZeroShot = Fitted | Joint | Embedding
+
+
+def make(experiment: "Experiment", sizes: Sizes, objective: Any) -> ZeroShot:
+    """The zero-shot system of `experiment` at `sizes`; `objective` is the one that its training names.
 
     Raises:
       JaxtagError: it has an identity, and features are not as wide as vectors.
     """
     entry, settings = find(experiment.system), experiment.model
+    if entry.learned == "steps":
+        module = tweet_embedding.Model(settings, sizes.words, sizes.named, sizes.vectors)
+        return Embedding(entry, module, objective, sizes)
     encoder = build(experiment.encoder, replace(sizes, named=0, vectors=0)) if experiment.encoder else None
     if encoder is not None:
         entry = replace(entry, columns=encoder.entry.columns, indexed=encoder.entry.indexed)
@@ -192,11 +245,13 @@ def check(experiment: "Experiment", entry: Entry) -> None:
     if reads_all_words(experiment) and (encoder or experiment.data.words):
         mend = "--encoder vectors" if encoder else "leave --data.words out"
         raise JaxtagError("model.words all is of the mean of all words that have a vector", mend)
-    if not entry.zero_shot:
+    if not entry.zero_shot or entry.learned == "steps":
         if entry.learned != "steps":
             check_estimator(experiment, entry)
         elif encoder is not None:
             raise JaxtagError(f"system {entry.name} has no encoder", "leave --encoder out")
+        elif entry.zero_shot and experiment.data.vectors:
+            raise JaxtagError(f"data.vectors is of a word table, which system {entry.name} has not", "--model.vectors")
         return
     METHODS[entry.name].check(experiment.model)
     if encoder is None:
@@ -205,7 +260,7 @@ def check(experiment: "Experiment", entry: Entry) -> None:
         return
     if entry.name == "cosine":
         raise JaxtagError("system cosine compares mean word vectors, it has no encoder", "leave --encoder out")
-    if find(encoder.system).learned != "steps":
+    if find(encoder.system).learned != "steps" or find(encoder.system).zero_shot:
         raise JaxtagError(f"system {encoder.system} cannot be an encoder", "choose one such as --encoder zsl/rnn")
 
 

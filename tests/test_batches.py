@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxtag.data import batches, order
+from jaxtag.data import batches, columns, order
 from jaxtag.data.columns import ragged
 from jaxtag.data.dataset import open_dataset
 from jaxtag.experiment import Parallel
@@ -44,7 +44,7 @@ def test_a_batch_holds_the_posts_in_the_splits_ids(opened: tuple) -> None:
 
 
 def test_hashtags_outside_the_targets_leave_no_gap() -> None:
-    found = batches.positions_in(ragged([[3, 1, 4], [], [1], [2, 0]]), np.array([4, 3, 0]), 5)
+    found = columns.positions_in(ragged([[3, 1, 4], [], [1], [2, 0]]), np.array([4, 3, 0]), 5)
     assert [found[i].tolist() for i in range(4)] == [[1, 0], [], [], [2]]
 
 

@@ -261,6 +261,87 @@ def test_the_twin_of_a_system_that_reads_images_gives_our_scores_and_learns(name
     assert not still and side.described["parameters"] == count
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["tab_lstm", "lstm_cnn", "tweet_embedding"])
+def test_the_twin_of_a_baseline_gives_our_scores_and_learns(name: str, monkeypatch) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install -e '.[parity]'")
+    import jax
+
+    from jaxtag.bench import theirs, twins
+    from jaxtag.layers.parameters import CONSTANTS
+    from jaxtag.parallel.mesh import unbox
+    from jaxtag.plan.workload import sizes_of
+    from jaxtag.systems import build
+
+    experiment = resolve(f"lxmert4hashtag/{name}", "tiny", {"training.batch": "16", "data.length": "16"})
+    made = posts.made_up(experiment, 50, 8, 200)
+    sizes = sizes_of(experiment, made.workload)
+    system, network = build(experiment, sizes), twins.build(experiment, sizes)
+    draw = np.random.default_rng(0)
+    variables = jax.eval_shape(lambda: unbox(system.init(jax.random.key(0))))
+    variables = jax.tree.map(lambda x: draw.normal(size=x.shape, scale=0.1).astype(x.dtype), dict(variables))
+    p, constants = variables.pop("params"), variables.get(CONSTANTS, {})
+    count = sum(x.size for x in jax.tree.leaves(p))
+    assert sum(x.numel() for x in network.parameters()) - twins.extra_parameters(network, experiment) == count
+
+    def put(layer: str, **tensors: np.ndarray) -> None:
+        for end, x in tensors.items():
+            getattr(network.get_submodule(layer), end).data = torch.from_numpy(np.ascontiguousarray(x))
+
+    def gates(layer: str, value: dict, order: str, second: dict) -> None:
+        sign = lambda g: -1 if g == "z" else 1  # noqa: E731
+        joined = {end: np.concatenate([sign(g) * value[f"{letter}_{g}"] for g in order], -1).T
+                  for end, letter in (("weight_ih_l0", "w"), ("weight_hh_l0", "u"), ("bias_ih_l0", "b"))}  # fmt: skip
+        own = np.concatenate([second.get(g, 0 * value[f"b_{g}"]) for g in order])
+        put(layer, **joined, bias_hh_l0=own)
+
+    dense = {"head": "head", "text": "text", "image": "image", "hashtag": "hashtag"}
+    for ours, layer in dense.items():
+        if "kernel" in p.get(ours, {}):
+            put(layer, weight=p[ours]["kernel"].T, bias=p[ours]["bias"])
+    if name == "tweet_embedding":
+        constants["words"][0] = 0
+        put("", words=constants["words"], vectors=constants["hashtags"])
+        gates("text", p["text"], "rzh", {"h": p["text"]["c_h"]})
+    else:
+        p["word_table"]["table"][0] = 0
+        put("table", weight=p["word_table"]["table"])
+        gates("lstm", p["lstm"], "ifgo", {})
+    if name == "tab_lstm":
+        a = p["attention"]
+        put("hidden", weight=a["hidden"]["kernel"].T)
+        put("guide", weight=a["query"].T)
+        put("score", weight=a["v"].T)
+    host = made.reading.gather(made.rows[:16])
+    words, labels = (torch.from_numpy(host[n]).long() for n in ("tokens", "hashtags"))
+    more: dict[str, Any] = {n: torch.from_numpy(host[n]) for n in ("vector", "topics") if n in host}
+    more |= {"labels": labels} if name == "tweet_embedding" else {}
+    network.eval()
+    found = {form: network(words, (words != 0).sum(1), form, **more) for form in ("padded", "packed")}
+    numbers = {"dropout": np.float32(0), "allowed": np.ones(sizes.hashtags, bool), "smoothing": np.float32(0)}
+
+    def loss_of(p: Any, rest: Any, batch: Any, numbers: Any) -> tuple[Any, Any]:
+        loss, weight, _ = system.loss(p, rest, batch, numbers, None)
+        return loss.sum() / weight.sum(), system.module.apply({"params": p, **rest}, batch, np.float32(0), None)
+
+    loss, ours = jax.jit(loss_of)(p, variables, host, numbers)
+    if name == "tweet_embedding":  # pairs of hashtags and each other view
+        expected = [ours.right[0], ours.right[1], ours.left[0]]
+        np.testing.assert_allclose(expected[2], ours.left[1])
+        checked = [(a, b) for views in found.values() for a, b in zip(expected, views, strict=True)]
+    else:
+        checked = [(ours, scores) for scores in found.values()]
+    for a, b in checked:
+        np.testing.assert_allclose(a, b.detach().numpy(), rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(theirs, "TRIAL_SECONDS", 0.0)
+    side = theirs.Theirs(experiment, made)
+    np.testing.assert_allclose(side._loss(found["padded"], labels).item(), loss, rtol=1e-4)
+    before = {n: x.detach().clone() for n, x in side._network.named_parameters()}
+    side.steps(2)
+    still = [n for n, x in side._network.named_parameters() if torch.equal(before[n], x)]
+    assert not still and side.described["parameters"] == count
+
+
 def _sequence_weights(network: Any, p: dict, name: str) -> None:
     """Put our parameters `p` into a twin of hashtag sequences; of a GRU all but U_h, which is 0 on both sides."""
     import torch

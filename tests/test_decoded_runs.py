@@ -12,8 +12,11 @@ from jaxtag.cli import main
 from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import JaxtagError
 from jaxtag.evaluation.evaluate import Evaluator, compare, enough
+from jaxtag.experiment import override
 from jaxtag.recipes import resolve
 from jaxtag.runs import bind, open_posts, open_run, restore_best
+from jaxtag.systems import build
+from jaxtag.training.programs import shape_of
 from jaxtag.training.trainable import check_training, cropped
 from tests import toy
 
@@ -87,6 +90,20 @@ def test_recommending_gives_a_list_and_the_probability_of_each(run: Path, monkey
     assert min(len(answer["hashtags"]) for answer in found) < 5
 
 
+def test_lists_may_be_ordered_by_probability_as_the_first_hashtag(run: Path) -> None:
+    bound, _ = open_run(run)
+    state = restore_best(run, bound)
+    batch, labels = bound.reading.gather(bound.split.part("test")[:32]), np.arange(bound.system.sizes.hashtags)
+    allowed = (labels < len(bound.split.hashtags)) & (labels != 2)
+    system = build(override(bound.experiment, {"model.lists": "first"}), bound.system.sizes)
+    found, logs = system.decode(state["params"], {}, batch, 5, allowed)
+    said, others = bound.system.decode(state["params"], {}, batch, 5, allowed)
+    np.testing.assert_array_equal(found[:, 0], said[:, 0])
+    np.testing.assert_allclose(logs[:, 0], others[:, 0], rtol=1e-5)
+    assert (np.asarray(found) >= 0).all() and (np.diff(logs) <= 0).all() and not (np.asarray(found) == 2).any()
+    assert (np.asarray(said) < 0).any()  # which end early
+
+
 def bound_to(data: Path, recipe: str = "amnn/amnn_text", **fields: Any) -> Any:
     dataset = open_dataset(data)
     overrides = {"training.batch": 32, **{name.replace("__", "."): value for name, value in fields.items()}}
@@ -119,4 +136,6 @@ def test_shuffled_hashtags_are_read_in_another_order(data: Path) -> None:
     rows = np.arange(POSTS)
     a, b, c = (x.reading.gather(rows)["hashtags"] for x in (plain, once, each))
     assert (a == c).all() and (np.sort(a) == np.sort(b)).all() and (a != b).any()
-    assert each.system.shuffled and not once.system.shuffled
+    for bound in (plain, once, each):  # as bound, and as compiled
+        for system in (bound.system, shape_of(bound, open_posts(bound)).system):
+            assert system.shuffled is (bound is each)

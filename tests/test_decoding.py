@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtag.layers.decoding import decode, distinct, log_probabilities
+from jaxtag.layers.decoding import decode, distinct, first, log_probabilities
 
 HASHTAGS, POSTS = 5, 6
 ALLOWED = np.array([True, True, False, True, True])
@@ -101,6 +101,18 @@ def test_a_wide_beam_finds_the_most_probable_list(ends: bool, repeats: bool) -> 
                 best = max(every_list(steps, ends, repeats), key=lambda said: sum(log_of(said, ends, fixed)))
                 assert said == padded(best, steps)
     assert (np.array(whole[2]) >= np.array(whole[0]) - 1e-6).all() and np.sum(whole[2]) > np.sum(whole[0])
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_by_probability_as_the_first_one(ends: bool) -> None:
+    start = posts()
+    labels, logs = jax.jit(lambda s: first(_step[ends], s, jnp.asarray(ALLOWED), 6))(start)
+    for said, log, fixed in zip(np.asarray(labels).tolist(), np.asarray(logs), start[1]):
+        each = {h: log_of((h,), ends, fixed)[0] for h in range(HASHTAGS) if ALLOWED[h]}
+        expected = sorted(each, key=lambda h: -each[h])
+        assert said == padded(expected, 6)
+        np.testing.assert_allclose(log[: len(expected)], [each[h] for h in expected], rtol=1e-5, atol=1e-6)
+        assert np.isneginf(log[len(expected) :]).all()
 
 
 def test_lists_without_repetitions_keep_their_order() -> None:

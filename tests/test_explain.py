@@ -120,7 +120,7 @@ def test_lines_may_have_an_author_or_a_history(
 
 def test_every_system_with_attention_explains_and_the_others_are_refused(trained: tuple[Path, Path]) -> None:
     assert {name for name, entry in SYSTEMS.items() if explains(entry)} == {
-        "rnn_attention", "hmemn2n", "memn2n", "cnn_attention", "coattention", "amnn",
+        "rnn_attention", "hmemn2n", "memn2n", "cnn_attention", "coattention", "amnn", "lxmert", "tab_lstm",
     }  # fmt: skip
     with pytest.raises(JaxtagError, match="ann has no attention to explain; systems that have: rnn_attention"):
         check(SYSTEMS["ann"])

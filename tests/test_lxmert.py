@@ -208,6 +208,21 @@ def test_the_first_word_alone_is_the_whole_layers_with_dropout_too() -> None:
     assert np.abs(whole[0] - layer.apply({"params": p}, h, v, masks, 0.0, None)[0]).max() > 0.1
 
 
+def test_what_the_first_word_looked_at_is_a_softmax_of_every_head() -> None:
+    h, v, masks, p = layer_given()
+    layer = CrossModalLayer(WIDTH, 4, 64, "gelu", EPS, True, SPREAD)
+    found = layer.apply({"params": p}, h, v, masks[1], method="looked")
+    attention = jax.tree.map(np.asarray, p["cross_attention"]["attention"])
+    query, key = (
+        (x @ attention[f"{n}_kernel"] + attention[f"{n}_bias"]).reshape(len(x), -1, 4, WIDTH // 4)
+        for n, x in (("query", np.asarray(h)[:, :1]), ("key", np.asarray(v)))
+    )
+    for post, real in enumerate(np.asarray(masks[1])):
+        scores = np.exp(np.einsum("hd,rhd->hr", query[post, 0], key[post]) / (WIDTH // 4) ** 0.5) * real
+        right = (scores / np.maximum(scores.sum(1, keepdims=True), 1e-30)).mean(0)
+        np.testing.assert_allclose(found[post], right, atol=1e-5)
+
+
 def test_both_directions_read_what_the_layer_was_given() -> None:
     h, v, masks, p = layer_given()
     layer = CrossModalLayer(WIDTH, 4, 64, "gelu", EPS, True, SPREAD)

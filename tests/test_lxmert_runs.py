@@ -1,6 +1,7 @@
 """LXMERT from source files to recommendations: trained, evaluated, asked, begun from published weights, planned."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from jaxtag_prep.cli import main as prepare
 
 from jaxtag.cli import main
 from jaxtag.data.dataset import open_dataset
+from jaxtag.data.images import open_features
 from jaxtag.data.wordpieces import open_wordpieces
+from jaxtag.errors import JaxtagError
+from jaxtag.files import read_json
 from jaxtag.parallel.mesh import make_mesh
 from jaxtag.plan.workload import assumed
 from jaxtag.plan.workload import prepare as prepare_step
@@ -22,6 +26,7 @@ from jaxtag.training import pretrained
 from jaxtag.training.starting import start_of
 from jaxtag.training.state import create
 from jaxtag.training.train import train
+from jaxtag.training.weight_files import Stored, write_safetensors
 from tests import photos
 
 POSTS, REGIONS, FEATURES = 240, 3, 8
@@ -106,14 +111,19 @@ def test_words_alone_are_read_as_a_post_without_an_image(run: Path) -> None:
     assert np.abs(jax.jit(model)(batch) - expected).max() > 1e-2
 
 
-def test_it_starts_from_published_weights(run: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def drawn(run: Path) -> dict[str, Any]:
+    b = bound(run)
+    return create(b.system, b.optimizer, b.abstract, 1, b.mesh)
+
+
+def test_it_starts_from_published_weights(run: Path, drawn: dict[str, Any], tmp_path: Path) -> None:
     b = bound(run)
     params = restore_best(run, open_run(run)[0])["params"]
     pieces = open_wordpieces(b.dataset).entries
     settings = replace(b.experiment.model, features=FEATURES)
     pretrained.write(tmp_path / "published", jax.device_get(params["encoder"]), settings, pieces)
     begun = bound(run, init=f"lxmert:{tmp_path / 'published'}", features=FEATURES)
-    drawn = create(begun.system, begun.optimizer, begun.abstract, 1, begun.mesh)
     state = start_of(begun)(drawn)
     for name, part in params["encoder"].items():
         pairs = zip(jax.tree.leaves(part), jax.tree.leaves(state["params"]["encoder"][name]), strict=True)
@@ -129,8 +139,102 @@ def test_it_starts_from_published_weights(run: Path, tmp_path: Path) -> None:
             start_of(bound(run, init=init))
 
 
+def test_it_is_exported_and_begun_from_again(run: Path, data: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "lxmert"
+    found = json.loads(said(capsys, "export", run, "--out", out, "--json"))
+    params = jax.device_get(restore_best(run, open_run(run)[0])["params"]["encoder"])
+    pieces = open_wordpieces(open_dataset(data)).entries
+    assert sorted(p.name for p in out.iterdir()) == ["config.json", "model.safetensors", "vocab.txt"]
+    assert found["pieces"] == len(pieces) == len((out / "vocab.txt").read_text().splitlines())
+    settings = replace(open_run(run)[0].experiment.model, features=FEATURES)
+    again = pretrained.read(out, settings, len(params["text"]["words"]), pieces)
+    assert found["parameters"] == sum(t.size for t in jax.tree.leaves(again)) - (
+        again["text"]["words"].size - len(pieces) * settings.width
+    )
+    params["text"]["words"] = np.where(np.arange(len(again["text"]["words"]))[:, None] < len(pieces),
+                                       params["text"]["words"], 0)  # fmt: skip
+    jax.tree.map(np.testing.assert_array_equal, again, params)
+    for given, told in ((run, "exists already; name a folder"), (tmp_path, "is not a run folder")):
+        with pytest.raises(SystemExit):
+            main(["export", str(given), "--out", str(out if given == run else tmp_path / "new")])
+        assert told in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def bert(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    """A plain BERT of the tiny recipe's sizes, with the dataset's pieces and a layer more than it has room for."""
+    folder, rng = tmp_path_factory.mktemp("bert"), np.random.default_rng(5)
+    settings, pieces = resolve(RECIPE, "tiny").model, open_wordpieces(open_dataset(data)).entries
+    shapes = pretrained.tensors_of(pretrained.shapes(settings, len(pieces)), settings, len(pieces))
+    made = {name: rng.normal(size=t.shape).astype(np.float32) for name, t in shapes.items()
+            if name.startswith(("embeddings.", "encoder.layer."))}  # fmt: skip
+    made |= {n.replace("layer.0", "layer.1"): x + 1 for n, x in made.items() if "layer.0" in n}
+    made |= {"pooler.dense.weight": np.ones((settings.width, settings.width), np.float32)}
+    write_bert(folder, made)
+    config = {"hidden_size": settings.width, "num_attention_heads": settings.heads, "vocab_size": len(pieces)}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+    return folder, made
+
+
+def write_bert(folder: Path, made: dict[str, np.ndarray]) -> None:
+    stored = {f"bert.{name}": Stored(x.shape, x.dtype, lambda x=x: x) for name, x in made.items()}
+    write_safetensors(folder / "model.safetensors", stored)
+
+
+def test_a_run_begins_from_a_plain_bert(run: Path, drawn: dict[str, Any], bert: tuple[Path, dict]) -> None:
+    folder, made = bert
+    first = drawn["params"]["encoder"]
+    encoder = start_of(bound(run, init=f"bert:{folder}"))(drawn)["params"]["encoder"]
+    count = len(made["embeddings.word_embeddings.weight"])
+    np.testing.assert_array_equal(encoder["text"]["words"][:count], made["embeddings.word_embeddings.weight"])
+    kernel = encoder["language"]["layers"]["feed_forward"]["wide"]["kernel"][0]
+    np.testing.assert_array_equal(kernel, made["encoder.layer.0.intermediate.dense.weight"].T)
+    for name in set(encoder) - {"text", "language"}:
+        jax.tree.map(np.testing.assert_array_equal, encoder[name], first[name])
+
+
+def test_a_bert_that_does_not_fit_is_refused_by_name(
+    run: Path, drawn: dict[str, Any], bert: tuple[Path, dict], tmp_path: Path
+) -> None:
+    _, made = bert
+    gone, words = "encoder.layer.0.output.dense.bias", "embeddings.word_embeddings.weight"
+    pieces = open_wordpieces(bound(run).dataset).entries
+    other = "".join(f"{piece}\n" for piece in [*pieces[:-1], "nowhere"])
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({gone: None}, "", f"does not fit this plain BERT; missing: {gone}; give a whole checkpoint"),
+        ({gone: np.zeros(3, np.float32)}, "", f"of other shapes: {gone} [3] for [64]"),
+        ({words: made[words][:-1]}, "", f"a word table of {len(pieces) - 1} rows, the WordPiece vocabulary"),
+        ({}, other, f'vocab.txt line {len(pieces)} is "nowhere", the WordPiece vocabulary has'),
+    ]
+    for number, (changed, vocabulary, message) in enumerate(cases):
+        folder = tmp_path / f"bert{number}"
+        folder.mkdir()
+        write_bert(folder, {n: x for n, x in (made | changed).items() if x is not None})
+        if vocabulary:
+            (folder / "vocab.txt").write_text(vocabulary)
+        with pytest.raises(JaxtagError, match=re.escape(message)):
+            start_of(bound(run, init=f"bert:{folder}"))(drawn)
+
+
 def test_it_is_planned_without_a_dataset() -> None:
     experiment = resolve(RECIPE, "tiny")
     made = prepare_step(experiment, assumed(experiment), make_mesh(experiment.parallel, jax.devices()[:1]))
     assert made.system.sizes.words == 30528 and made.batch["wordpieces"].shape == (32, 32)
     assert made.batch["regions"].shape == (32, 36, 2048) and made.batch["cells"].shape == (32,)
+
+
+def test_evaluations_say_where_the_first_word_looked(run: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, "evaluate", run)
+    dataset, stored = open_dataset(data), open_features(open_dataset(data), "regions")
+    posts = read_json(run / "explained-test.json", "explanations")
+    counts = [len(post["regions"]) for post in posts]
+    assert stored.boxes is not None and len(posts) == 5 and set(counts) <= {0, REGIONS} and max(counts) == REGIONS
+    for post in posts:
+        if post["regions"]:
+            assert sum(region["weight"] for region in post["regions"]) == pytest.approx(1, abs=1e-3)
+            boxes = stored.boxes[dataset.column("image")[post["row"]]]
+            assert [region["box"] for region in post["regions"]] == boxes.tolist()
+    answer = json.loads(said(capsys, "recommend", run, "sun and rain", "--explain", "--json"))
+    assert answer["explanation"] == {"regions": []}
+    assert "regions that counted: none, the post has none" in said(capsys, "recommend", run, "sun", "--explain")

@@ -170,6 +170,15 @@ def test_noam_is_the_papers_with_the_peak_as_learning_rate() -> None:
     assert shares("noam", 200, warmup, 0).argmax() == warmup - 1
 
 
+def test_the_rate_drops_once_after_so_many_epochs() -> None:
+    t = training(schedule="drop", drop_after=1.5, batch=10, plateau_factor=0.25)
+    assert schedules.drop_step(t, 105) == 15 == 1.5 * order.steps_per_epoch(105, 10)
+    given = {"learning_rate": 2.0, "warmup": 4.0, "total": 30.0, "drop": 15.0, "drop_factor": 0.25}
+    numbers_ = {name: jnp.float32(value) for name, value in given.items()}
+    found = [float(schedules.rate(t, numbers_, jnp.int32(s))) for s in range(20)]
+    assert found == [0, 0.5, 1, 1.5] + [2.0] * 11 + [0.5] * 5
+
+
 def test_steps_of_a_run_and_of_its_warmup() -> None:
     t = Training(batch=10, epochs=2.5)
     assert schedules.total_steps(t, 105) == 25 == 2.5 * order.steps_per_epoch(105, 10)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jaxtag_prep import word_vectors
+from jaxtag_prep import vector_training, word_vectors
 from jaxtag_prep.cli import main
 from jaxtag_prep.vector_training import Tokens, Training
 
@@ -46,21 +46,29 @@ def older(split: Split, name: str) -> None:
     (folder / "vectors.json").write_text(json.dumps(info))
 
 
-@pytest.mark.parametrize("model", ["skipgram", "cbow"])
-def test_rows_are_those_of_gensim(data: Path, model: Any) -> None:
-    from gensim.models import Word2Vec
+@pytest.mark.parametrize("model", ["skipgram", "cbow", "fasttext"])
+def test_rows_are_those_of_gensim(data: Path, model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gensim.models import FastText, Word2Vec
 
+    monkeypatch.setitem(vector_training.SUBWORDS, "bucket", 500)
     split = make(data, name="gensim", model=model)
     dataset = open_dataset(data)
     texts = list(Tokens(dataset, word_vectors.inductive_rows(dataset, split)))
     sizes: dict[str, Any] = {"vector_size": 4, "window": 5, "epochs": 2, "min_count": 2, "negative": 5}
     seeds: dict[str, Any] = {"seed": 0, "workers": 1, "hashfxn": lambda word: zlib.crc32(word.encode())}
-    trained = Word2Vec(texts, sg=int(model == "skipgram"), **sizes, **seeds)
+    if model == "fasttext":
+        trained: Any = FastText(texts, sg=1, bucket=500, **sizes, **seeds)
+    else:
+        trained = Word2Vec(texts, sg=int(model == "skipgram"), **sizes, **seeds)
     table = open_table(split.vectors_path("gensim"))
     assert table.output is not None and np.ptp(table.output) > 0 and not np.array_equal(table.output, table.rows)
     assert list(table.names) == trained.wv.index_to_key
     np.testing.assert_array_equal(table.rows, trained.wv.vectors)
     np.testing.assert_array_equal(table.output, trained.syn1neg)
+    found, has = rows_of(["no such word"], table)
+    assert bool(has[0]) is (model == "fasttext")
+    if model == "fasttext":  # a word that it has not seen is the mean of its n-grams
+        np.testing.assert_allclose(found[0], trained.wv["no such word"], atol=1e-6)
 
 
 @pytest.mark.parametrize("setting", ["inductive", "transductive"])

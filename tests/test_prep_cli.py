@@ -9,8 +9,8 @@ import pytest
 from jaxtag_prep import cli
 
 VERBS = (
-    "posts", "twitter", "instagram", "harrison", "nus-wide", "simulate", "pack", "split", "vectors", "topics",
-    "wordpieces", "images", "regions",
+    "posts", "twitter", "instagram", "instacities", "harrison", "nus-wide", "simulate", "pack", "split", "vectors",
+    "topics", "wordpieces", "images", "regions",
 )  # fmt: skip
 HEAVY = (
     "jax",

@@ -213,9 +213,9 @@ COLUMNS = [
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_stored_text_gives_its_stored_ids(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = corpus(tmp_path), tmp_path / "out"
-    more = {"general": ["--language-is", "English"], "amnn": ["--no-with-image", "--language-is", "English"]}.get(
-        name, []
-    )
+    english = ["--language-is", "English"]
+    few = ["--no-with-image", "--min-hashtags", "1", *english]
+    more = {"general": english, "amnn": ["--no-with-image", *english], "lxmert4hashtag": few}.get(name, [])
     assert main(["posts", "--input", str(file), "--out", str(out), "--preset", name, *COLUMNS, *more]) == 0
     said, dataset = capsys.readouterr().out, open_dataset(out)
     cleaner = Cleaner(Cleaning.from_json(dataset.info["settings"]["cleaning"]))
@@ -234,7 +234,7 @@ def test_a_stored_text_gives_its_stored_ids(name: str, tmp_path: Path, capsys: p
     new = [step for step in split[1:] if step["step"] not in {row["step"] for row in funnel}]
     assert all(f"{step['posts']:,}" in said and step["step"] in said for step in [*funnel, *new])
     last = {step["step"]: step["posts"] for step in split}
-    after = "at least 5 words" if name == "zsl" else "posts of the dataset"
+    after = "at least 5 words" if name in ("zsl", "lxmert4hashtag") else "posts of the dataset"
     assert funnel[-1]["posts"] == last[after] and dataset.info["posts"] == last["posts of the dataset"]
     assert dataset.info["notes"].keys() >= {OTHER_TEXT} and f"note: {OTHER_TEXT}" in said
 

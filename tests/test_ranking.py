@@ -57,6 +57,19 @@ def test_a_table_over_devices_ranks_as_a_full_sort(devices: int, count: int, blo
         np.testing.assert_array_equal(scores, np.take_along_axis(products, order[:, :k], 1))
 
 
+@pytest.mark.parametrize("devices", [1, 8])
+def test_of_several_queries_the_greatest_product_counts(devices: int) -> None:
+    rng = np.random.default_rng(5)
+    query, table = rng.integers(-2, 3, (7, 3, 3)).astype(np.float32), rng.integers(-2, 3, (30, 3)).astype(np.float32)
+    products = (query @ table.T).max(1)
+    order = np.argsort(-products, axis=1, kind="stable")
+    mesh = mesh_of(devices)
+    for k in (6, 30)[: 1 + (devices == 1)]:
+        positions, scores = top_k(jnp.asarray(query), spread(jnp.asarray(table), mesh), k, 7, mesh, 30)
+        np.testing.assert_array_equal(positions, order[:, :k])
+        np.testing.assert_array_equal(scores, np.take_along_axis(products, order[:, :k], 1))
+
+
 def test_real_scores_over_devices_are_those_of_one() -> None:
     rng = np.random.default_rng(3)
     query, table = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((5, 16), (1003, 16)))

@@ -15,7 +15,7 @@ from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import JaxtagError
 from jaxtag.evaluation.metrics import harmonic
 from jaxtag.files import read_json, write_json
-from jaxtag.reproduce import hmemn2n, hmemn2n_page, hmemn2n_paper, hmemn2n_tables, hmemn2n_work
+from jaxtag.reproduce import commands, hmemn2n, hmemn2n_page, hmemn2n_paper, hmemn2n_tables, hmemn2n_work
 from jaxtag.reproduce.hmemn2n_work import work_of
 from tests import toy
 from tests.test_reproduce import make_vectors
@@ -169,10 +169,10 @@ def test_size_tiny_takes_a_few_posts_of_a_large_dataset(
         made.append(options["name"])
         toy.make_split(Path(options["data"]), 100, options["name"])
 
-    monkeypatch.setattr(hmemn2n_tables, "prepare", split)
+    monkeypatch.setattr(commands, "prepare", split)
     work = work_of(data, tmp_path / "out", "tiny")
     assert hmemn2n_tables.with_split(work).split == "default" and not made  # small enough as it is
-    monkeypatch.setattr(hmemn2n_tables, "TINY_POSTS", 200)
+    monkeypatch.setattr(commands, "SMALL", 200)
     assert hmemn2n_tables.with_split(work).split == "hmemn2n-tiny" == made[0]
     assert hmemn2n_tables.with_split(replace(work, split="default")).split == "default"
     assert not hmemn2n_tables.with_split(replace(work, size="paper")).split

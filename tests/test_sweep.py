@@ -63,12 +63,19 @@ def points(*texts: str, base: Any = BASE) -> list[space.Point]:
     return space.points(base, space.grid(space.parse(texts, base)))
 
 
-def test_a_grid_over_numbers_and_folds_compiles_once(data: Path, tmp_path: Path, compilations: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("population", "programs"),
+    [(1, ("create", "dispatch", "validation_sums", "_evaluate_batch")), (0, ("create", "dispatch", "judge"))],
+    ids=["one after the other", "together"],
+)
+def test_a_grid_over_numbers_and_folds_compiles_once(
+    data: Path, tmp_path: Path, compilations: list[str], population: int, programs: tuple[str, ...]
+) -> None:
     forget()
     numbers = points("training.learning_rate=1e-3,1e-2", "model.dropout=0,0.3")
-    found = sweep(tmp_path / "s", "zsl/ann", numbers, data, "cv", FOLDS)
+    found = sweep(tmp_path / "s", "zsl/ann", numbers, data, "cv", FOLDS, population=population)
     assert len(found["points"]) == 4 and all(len(row["folds"]) == FOLDS for row in found["points"])
-    for name in ("create", "dispatch", "validation_sums", "_evaluate_batch"):
+    for name in programs:
         assert sum(name in compiled for compiled in compilations) == 1, (name, compilations)
     results = {json.dumps([fold["metrics"] for fold in row["folds"]]) for row in found["points"]}
     assert len(results) > 2  # they are not one run four times
@@ -163,13 +170,16 @@ def test_validation_decides_and_the_test_is_looked_at_once(data: Path, tmp_path:
     asked: list[tuple[str, str]] = []
     scores = {"dropout=0": 0.3, "dropout=0.1": 0.9, "dropout=0.2": 0.9, "dropout=0.3": 0.5}
 
-    def over(run: Path, recipe: str, experiment: Any, dataset: Any, name: str, splits: Any, part: str) -> dict:
+    def over(
+        run: Path, recipe: str, experiment: Any, dataset: Any, name: str, splits: Any, part: str, known: Any = None
+    ) -> dict:
         asked.append((run.name, part))
         if run.name == "dropout=0":
             raise Diverged("the loss is not finite at step 3")
         return document(scores[run.name], name) if part == "validation" else document(0.1, name)
 
     monkeypatch.setattr(grid, "over", over)
+    monkeypatch.setattr(grid, "train_together", lambda search, most: grid.Found())
     found = sweep(tmp_path / "s", "zsl/ann", points("model.dropout=0,0.1,0.2,0.3"), data, "", metric="accuracy@1")
     assert [part for _, part in asked] == ["validation"] * 4 + ["test"]
     assert asked[-1][0] == found["best"] == "dropout=0.1"  # the first of two equal ones

@@ -50,4 +50,4 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
     reading = {"source": "instagram", "max_expanded": expanded, **how}
     plan = Plan(arguments["name"], arguments["licence"], sources, reading, ("author", "time", "image"), preset)
     chunks = gallery.kept(arguments["out"], images, instagram.read(arguments["input"], images, expanded))
-    return made(arguments["out"], build.build(arguments["out"], plan, chunks, workers, max_bad))
+    return made(arguments, build.build(arguments["out"], plan, chunks, workers, max_bad))

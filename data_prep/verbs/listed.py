@@ -41,4 +41,4 @@ def prepare(arguments: Mapping[str, Any], name: str, module: str) -> dict[str, A
     sources = [identity(file) for file in lists if file] + folder
     plan = Plan(arguments["name"], arguments["licence"], sources, reading, ("image",), preset)
     chunks = gallery.kept(arguments["out"], images, source.read(*lists, images, arguments["encoding"]))
-    return made(arguments["out"], build.build(arguments["out"], plan, chunks, workers, max_bad))
+    return made(arguments, build.build(arguments["out"], plan, chunks, workers, max_bad))

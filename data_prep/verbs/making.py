@@ -14,6 +14,8 @@ from ..language import codes
 from ..presets import PRESET_FIELDS, PRESETS, Preset, preset
 from ..rule import RULE_FIELDS
 
+NO_CITIES = "none"  # of --cities
+
 
 def add_making(parser: argparse.ArgumentParser, usual: str = "general") -> None:
     """Add the options of a dataset's folder, its preset (`usual` if none is given), and every part of that preset."""
@@ -37,6 +39,19 @@ def add_making(parser: argparse.ArgumentParser, usual: str = "general") -> None:
     add("--special-characters", action=switch, default=None, help="keep words without a letter or digit")
     add("--ascii-only", action=switch, default=None, help="delete characters outside ASCII")
     add("--stop-words", action=switch, default=None, help="drop English stop words")
+    add("--alphabetic-only", action=switch, default=None, help="keep only words of letters")
+    add("--mentions", action=switch, default=None, help="keep a word for every @name")
+    add(
+        "--inline-hashtags",
+        action=switch,
+        default=None,
+        help="keep hashtags within a sentence as words of it; those at the end of a text are never words",
+    )
+    add("--cities", metavar="FILE", help="hashtags to leave out, names of cities, one a line; none leaves none out")
+    add("--min-hashtags", type=int, metavar="N", help="drop posts of fewer hashtags; 0 drops none")
+    add("--mapping", type=Path, metavar="FILE", help="hashtags to put in others' place: variant, tab, canonical")
+    which = "write the mapping that spelling suggests of the hashtags that are left, to be checked and given"
+    add("--propose-mapping", type=Path, metavar="FILE", help=which)
     add("--words-counted", choices=("source", "cleaned"), help="which words --min-words counts")
     add("--history", type=int, metavar="M", help="earlier posts of the author to remember (default 5)")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes that clean text (default: one a core)")
@@ -73,6 +88,17 @@ def preset_of(arguments: Mapping[str, Any], source: str = "") -> Preset:
     if arguments["language_is"] is not None:
         languages = codes(arguments["language_is"].split(","))
         options["languages"] = () if languages == ("any",) else languages
+    if arguments["cities"] is not None:
+        from .. import cities
+
+        options["cities"] = () if arguments["cities"] == NO_CITIES else cities.read(Path(arguments["cities"]))
+    if arguments["mapping"] is not None:
+        from .. import hashtag_mapping
+
+        options["mapping"] = tuple(hashtag_mapping.read(arguments["mapping"]).items())
+    proposal = arguments["propose_mapping"]
+    if proposal is not None and not proposal.absolute().parent.is_dir():
+        raise JaxtagError(f"no folder {proposal.parent} for --propose-mapping", "make it first")
     return preset(arguments["preset"], options, source)
 
 
@@ -98,14 +124,22 @@ def identity(file: Path) -> dict[str, Any]:
     return {"name": file.name, "bytes": file.stat().st_size, "crc32": crc32(file)}
 
 
-def made(out: Path, info: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of a dataset just made: its funnel goes on with the split's, and notes say what else to know."""
+def made(arguments: Mapping[str, Any], info: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a dataset just made: its funnel goes on with the split's, and notes say what else to know.
+
+    Where the options ask for a mapping list, it is written.
+    """
     keys = ("name", "preset", "posts", "authors", "words", "hashtags", "rejected", "fingerprint")
     said = {key: info[key] for key in keys} | {"words": info["words"] - FIRST_WORD}
     told = {row["step"] for row in info["funnel"]}
     own = [row | {"examples": True} for row in info["split"]["funnel"][1:] if row["step"] not in told]
     said |= {"funnel": info["funnel"] + own, "notes": info["notes"], "split": info["split"]["counts"]}
-    return {"dataset": str(out)} | said
+    if arguments["propose_mapping"] is not None:
+        from .. import hashtag_mapping
+
+        lines = hashtag_mapping.propose(arguments["out"], arguments["propose_mapping"])
+        said["proposed"] = {"file": str(arguments["propose_mapping"]), "lines": lines}
+    return {"dataset": str(arguments["out"])} | said
 
 
 def render(result: Mapping[str, Any]) -> str:
@@ -124,5 +158,8 @@ def render(result: Mapping[str, Any]) -> str:
     ]
     if result["rejected"]:
         lines.append(f"{result['rejected']:>14,}  note: bad rows, all listed in rejects.jsonl")
+    if "proposed" in result:
+        many, file = result["proposed"]["lines"], result["proposed"]["file"]
+        lines.append(f"mapping list proposed: {file}, {many:,} lines; check them, and give it with --mapping")
     lines.append("split: " + ", ".join(f"{name} {count:,}" for name, count in result["split"].items()))
     return "\n".join([*lines, f"seconds: {result['seconds']}"])

@@ -83,4 +83,4 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
     chunks = posts.read(files, mapping, images)
     if images:
         chunks = gallery.kept(arguments["out"], images, chunks)
-    return made(arguments["out"], build.build(arguments["out"], plan, chunks, workers_of(arguments), max_bad))
+    return made(arguments, build.build(arguments["out"], plan, chunks, workers_of(arguments), max_bad))

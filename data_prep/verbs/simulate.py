@@ -37,4 +37,4 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
     source = {"name": "simulated", "posts": count, "seed": seed}
     plan = Plan("simulated", "none needed", [source], {}, ("author", "time", "image"), preset)
     chunks = simulated.read(arguments["out"], count, seed)
-    return made(arguments["out"], build.build(arguments["out"], plan, chunks, workers_of(arguments)))
+    return made(arguments, build.build(arguments["out"], plan, chunks, workers_of(arguments)))

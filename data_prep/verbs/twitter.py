@@ -53,4 +53,4 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
         preset=preset,
     )
     chunks = twitter.read(files, reading)
-    return made(arguments["out"], build.build(arguments["out"], plan, chunks, workers_of(arguments), max_bad))
+    return made(arguments, build.build(arguments["out"], plan, chunks, workers_of(arguments), max_bad))

@@ -9,7 +9,7 @@ from jaxtag.errors import JaxtagError
 
 from .making import workers_of
 
-SUMMARY = "Word vectors for a split, and from them its hashtags' vectors: by word2vec, or from a file."
+SUMMARY = "Word vectors for a split, and from them its hashtags' vectors: by word2vec or fastText, or from a file."
 EXAMPLES = """\
   jaxtag-prep vectors --data data/mine
   jaxtag-prep vectors --data data/mine --split top50 --setting transductive --dim 300 --epochs 10
@@ -20,7 +20,8 @@ EXAMPLES = """\
 inductive reads no text of a validation or test post, nor of a post with a hashtag that is a candidate but
 unseen in training, and no hashtags; transductive reads every text, hashtags left in, as the papers do.
 Training gives each word an input and an output vector, and both are kept; a file gives input vectors
-alone. A window of 10 rather than 5 ranked unseen hashtags better in our measurements.
+alone. fasttext is skipgram over words and their character n-grams, which give any word a vector. A window
+of 10 rather than 5 ranked unseen hashtags better in our measurements.
 A file is word2vec text or binary, GloVe text, or fastText .vec or .bin, plain or .gz, told by its content.
 """
 _TRAINING = ("setting", "model", "dim", "epochs", "window", "min_count", "seed")
@@ -35,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--split", default="", metavar="NAME", help="the split (default: default)")
     add("--name", default="", help="of the vectors (default: the setting; of a file, pretrained)")
     add("--setting", choices=("inductive", "transductive"), help="which texts (default inductive)")
-    add("--model", choices=("skipgram", "cbow"), help="default skipgram")
+    add("--model", choices=("skipgram", "cbow", "fasttext"), help="default skipgram")
     add("--dim", type=int, help="numbers of a vector (default 150)")
     add("--epochs", type=int, help="times through the texts (default 5)")
     add("--window", type=int, help="words on each side (default 5; 10 is better for hashtags)")

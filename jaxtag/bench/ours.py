@@ -9,6 +9,7 @@ import numpy as np
 from jaxtag.bench.posts import Posts
 from jaxtag.data.batches import Resident
 from jaxtag.experiment import Experiment
+from jaxtag.layers.parameters import CONSTANTS
 from jaxtag.parallel.mesh import make_mesh, replicated
 from jaxtag.plan.workload import sizes_of
 from jaxtag.systems import build
@@ -32,7 +33,7 @@ class Ours:
         self._feed, self._most, self._pace = source.feed(0, 1), source.steps, 1
         step = make_train_step(system, rule, self._mesh)
         self._dispatch = make_dispatch(step, source, experiment.training.batch, abstract, self._mesh)
-        self._state = create(system, rule, abstract, experiment.training.seed, self._mesh)
+        self._state = _with_constants(create(system, rule, abstract, experiment.training.seed, self._mesh))
         built = time.perf_counter()
         self.steps(1)
         leaves = jax.tree.leaves(abstract["params"])
@@ -55,3 +56,12 @@ class Ours:
         loss = np.asarray(sums["loss"])
         if not np.isfinite(loss).all():
             raise FloatingPointError("the loss is not finite")
+
+
+def _with_constants(state: Any) -> Any:
+    """The state with numbers of no meaning in place of what a run is given, such as word vectors."""
+    draw, constants = np.random.default_rng(0), state["collections"].get(CONSTANTS, {})
+    made = {
+        name: jax.device_put(draw.normal(size=x.shape).astype(np.float32), x.sharding) for name, x in constants.items()
+    }
+    return {**state, "collections": {**state["collections"], **({CONSTANTS: made} if made else {})}}

@@ -14,10 +14,10 @@ from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.history import packed_words
 from jaxtag.data.image_columns import ImageColumns, cells_of, stored, usual_shapes
-from jaxtag.data.posts import FIRST_WORD, HISTORY, PIECES, REGIONS, WORDPIECES, round_up
+from jaxtag.data.posts import FIRST_WORD, HISTORY, PIECES, REGIONS, TOPICS, WORDPIECES, round_up
 from jaxtag.data.wordpieces import pieces
 from jaxtag.experiment import Experiment
-from jaxtag.plan.workload import Workload, image_sizes
+from jaxtag.plan.workload import MANY_TOPICS, Workload, assumed_vectors, image_sizes
 from jaxtag.systems import find_trained_by_step
 
 # Of 55,811 English posts of the public FiveThirtyEight corpus of Internet Research Agency accounts, cleaned, without
@@ -41,6 +41,7 @@ class Posts:
       rows: of the training part.
       words, hashtags: how many there are.
       source: where they are from, for the reader.
+      vectors: numbers of a word vector; 0 where none are read.
     """
 
     reading: batches.Reading
@@ -48,6 +49,7 @@ class Posts:
     words: int
     hashtags: int
     source: str
+    vectors: int = 0
 
     @property
     def workload(self) -> Workload:
@@ -55,7 +57,18 @@ class Posts:
         r = self.reading
         images = image_sizes(r.images)
         return Workload(
-            self.words, self.hashtags, len(self.rows), r.lengths, {}, 0, self.source, r.posts, r.packed, *images
+            self.words,
+            self.hashtags,
+            len(self.rows),
+            r.lengths,
+            {},
+            0,
+            self.source,
+            r.posts,
+            r.packed,
+            *images,
+            r.many_topics,
+            self.vectors,
         )
 
 
@@ -89,9 +102,11 @@ def made_up(
         made | {"hashtags": tags}, sizes | {"hashtags": round_up(many)},
         np.arange(words + FIRST_WORD, dtype=np.int32), np.arange(hashtags), earlier,
         packed_words(lengths[earlier]) if earlier is not None else 0, _images(draw, data.extractor, names, posts),
+        draw.dirichlet(np.ones(MANY_TOPICS), posts).astype(np.float16) if TOPICS in names else None,
     )  # fmt: skip
     source = "made up, words equally likely" if uniform else "made up"
-    return Posts(reading, np.arange(posts, dtype=np.int32), words, hashtags, source)
+    rows = np.arange(posts, dtype=np.int32)
+    return Posts(reading, rows, words, hashtags, source, assumed_vectors(experiment))
 
 
 def _images(draw: np.random.Generator, extractor: str, names: tuple[str, ...], posts: int) -> ImageColumns | None:
@@ -119,4 +134,5 @@ def of_dataset(experiment: Experiment, path: Path, split: str) -> Posts:
     reading = batches.reading(dataset, found, experiment, names, found.hashtags)
     words = min(len(found.words), experiment.data.words or len(found.words))
     words = pieces(dataset) if WORDPIECES in names else words
-    return Posts(reading, found.train, words, len(found.hashtags), f"split {found.name} of {path.name}")
+    source = f"split {found.name} of {path.name}"
+    return Posts(reading, found.train, words, len(found.hashtags), source, assumed_vectors(experiment))

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxtag.bench import sequence_twins, twins
+from jaxtag.bench import baseline_twins, sequence_twins, twins
 from jaxtag.bench.posts import Posts
 from jaxtag.data import order
-from jaxtag.data.posts import HISTORY, IMAGE_COLUMNS, WORDPIECES
+from jaxtag.data.posts import HISTORY, IMAGE_COLUMNS, TOPICS, WORDPIECES
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.plan.workload import sizes_of
@@ -41,7 +41,7 @@ class Theirs:
                 f"{training.optimizer} with l2 {training.l2} and weight decay {training.weight_decay}"
             )
         torch.manual_seed(training.seed)
-        self._smoothing, self._clip = training.smoothing, training.clip
+        self._smoothing, self._clip, self._model = training.smoothing, training.clip, experiment.model
         started = time.perf_counter()
         sizes = sizes_of(experiment, posts.workload)
         self._hashtags, self._network = sizes.hashtags, twins.build(experiment, sizes)
@@ -51,7 +51,9 @@ class Theirs:
         self._training, self._sparse = training, False
         self._rules = self._make_rules()
         self._batches = self._read(posts, experiment)
-        parameters = sum(p.numel() for p in self._network.parameters()) - twins.extra_parameters(self._network)
+        parameters = sum(p.numel() for p in self._network.parameters()) - twins.extra_parameters(
+            self._network, experiment
+        )
         self._form = "padded"
         forms = twins.LENGTHS[experiment.system]
         if training.optimizer == "adagrad":  # whose sparse gradients touch, as ours, the rows of a batch alone
@@ -83,6 +85,8 @@ class Theirs:
 
         if self._training.objective == "sequence":
             return sequence_twins.loss(logits, labels, self._hashtags, self._smoothing)
+        if self._training.objective == "hinge":
+            return baseline_twins.hinge(logits, labels, self._model)
         real = labels >= 0
         if self._training.objective == "sigmoid":
             gold = torch.zeros_like(logits).scatter_add_(1, labels.clamp_min(0), real.to(logits.dtype)).clamp_max_(1)
@@ -137,11 +141,11 @@ class Theirs:
             labels = batch["hashtags"][:, : max(1, int((batch["hashtags"] >= 0).sum(1).max()))]
             words = batch.get("tokens", batch.get(WORDPIECES, np.zeros((len(rows), 1), np.int32)))
             lengths = np.maximum((words != 0).sum(1), 1)
-            seen = {name: torch.from_numpy(batch[name]) for name in IMAGE_COLUMNS if name in batch}
+            seen = {name: torch.from_numpy(batch[name]) for name in (TOPICS, *IMAGE_COLUMNS) if name in batch}
             for form, longest in (("padded", words.shape[1]), ("trimmed", int(lengths.max()))):
                 tokens = torch.from_numpy(np.ascontiguousarray(words[:, :longest])).long()
                 more = dict(seen)
-                if experiment.training.objective == "sequence":
+                if experiment.training.objective in ("sequence", "hinge"):
                     more["labels"] = torch.from_numpy(labels).long()
                 if HISTORY in batch:
                     earlier = batch[HISTORY]

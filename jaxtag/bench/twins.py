@@ -9,7 +9,7 @@ paper has relu. PyTorch's recurrent layers also have a second bias per gate, whi
 import math
 from typing import Any
 
-from jaxtag.bench import lxmert_twin, memory_twins, multilabel_twins, sequence_twins
+from jaxtag.bench import baseline_twins, lxmert_twin, memory_twins, multilabel_twins, sequence_twins
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.experiment import Experiment
 from jaxtag.systems import Sizes
@@ -30,20 +30,30 @@ LENGTHS = {  # how a network may be given posts of different lengths; the fastes
     "amnn": ("packed",),
     "nic": ("padded",),
     "show_attend_tell": ("padded",),
+    "tab_lstm": ("padded", "trimmed", "packed"),
+    "lstm_cnn": ("padded", "trimmed", "packed"),
+    "tweet_embedding": ("padded", "trimmed", "packed"),
 }
 
 
 def build(experiment: Experiment, sizes: Sizes) -> Any:
     """The twin of the experiment's system, an `nn.Module` from (tokens, lengths on the host, form) to logits.
 
-    One that reads history is given `history` too, one that reads images `vector` or `grid`, and one that says hashtags
-    as a sequence `labels`; of such ones see `sequence_twins`.
+    One that reads history is given `history` too, one that reads images `vector` or `grid`, one that reads topics
+    `topics`, and one that says hashtags as a sequence, or compares them, `labels`; of such ones see `sequence_twins`
+    and `baseline_twins`.
 
     Raises:
       JaxtagError: the system has none.
     """
     makers = {"ann": _ann, "cnn": _cnn, "rnn": _rnn, "rnn_attention": _rnn_attention, "transformer": _transformer}
-    makers |= lxmert_twin.MAKERS | memory_twins.MAKERS | multilabel_twins.MAKERS | sequence_twins.MAKERS
+    makers |= (
+        baseline_twins.MAKERS
+        | lxmert_twin.MAKERS
+        | memory_twins.MAKERS
+        | multilabel_twins.MAKERS
+        | sequence_twins.MAKERS
+    )
     if experiment.system not in makers:
         raise JaxtagError(f"system {experiment.system} has no PyTorch twin", nearest(experiment.system, makers))
     if getattr(experiment.model, "pool", "mean") not in ("mean", "max"):
@@ -51,11 +61,15 @@ def build(experiment: Experiment, sizes: Sizes) -> Any:
     return makers[experiment.system](experiment.model, sizes)
 
 
-def extra_parameters(network: Any) -> int:
-    """How many numbers the twin has more than ours for the same function: second biases of recurrent layers."""
+def extra_parameters(network: Any, experiment: Experiment | None = None) -> int:
+    """How many numbers the twin has more than ours for the same function: second biases of recurrent layers.
+
+    A GRU of ours that resets after the product has the candidate's second bias too.
+    """
     from torch import nn
 
-    gates, found = {nn.GRU: 3, nn.LSTM: 4, nn.LSTMCell: 4}, 0
+    after = experiment is not None and experiment.system == "tweet_embedding"
+    gates, found = {nn.GRU: 3 - after, nn.LSTM: 4, nn.LSTMCell: 4}, 0
     for m in network.modules():
         if isinstance(m, nn.GRU | nn.LSTM):
             found += gates[type(m)] * m.hidden_size * m.num_layers * (1 + m.bidirectional)

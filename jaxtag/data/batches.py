@@ -22,9 +22,9 @@ from jaxtag.data import columns, order
 from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import Dataset, Split
 from jaxtag.data.history import earlier_posts, history_words, packed_words, posts_of
-from jaxtag.data.image_columns import IMAGE_COLUMNS, ImageColumns, as_read, image_columns, taken
-from jaxtag.data.image_columns import stored as stored_types
-from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, PAD, WORDPIECES, round_up, shapes
+from jaxtag.data.image_columns import IMAGE_COLUMNS, ImageColumns, as_read, image_columns, taken, types
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, PAD, TOPICS, WORDPIECES, round_up
+from jaxtag.data.topics import proportions_of
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import by_batch, replicated
@@ -48,6 +48,7 @@ class Reading:
         theirs in `tokens`.
       packed: words that a post's history has on average, and some to spare.
       images: features of posts' images, where they are read.
+      topics: proportions of topics of every post `[posts, K]` float16, where they are read.
     """
 
     columns: dict[str, Ragged]
@@ -57,6 +58,7 @@ class Reading:
     earlier: np.ndarray | None = None
     packed: int = 0
     images: ImageColumns | None = None
+    topics: np.ndarray | None = None
 
     @property
     def posts(self) -> int:
@@ -76,23 +78,22 @@ class Reading:
             else:
                 batch[name] = columns.gather(self.columns[name], rows, length, COLUMNS[name].padding)
         batch |= {name: self.word_ids.take(batch[name]) for name in ("tokens", HISTORY) if name in batch}
+        batch |= {} if self.topics is None else {TOPICS: proportions_of(self.topics, rows, np)}
         return batch | (self.images.gather(rows) if self.images else {})
 
     def types(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of a post's values in a `stored` batch, by column."""
-        return types(self.lengths, self.posts, self.images.shapes if self.images else {})
+        return types(self.lengths, self.posts, self.images.shapes if self.images else {}, self.many_topics)
 
+    @property
+    def bytes(self) -> int:
+        """Of what is read beside the ragged columns, resident: features of images, and topics."""
+        return (self.images.bytes if self.images else 0) + (0 if self.topics is None else self.topics.nbytes)
 
-def types(
-    lengths: Mapping[str, int], posts: int, image: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shape and dtype of a post's values as they are sent to a device, by column.
-
-    Args:
-      lengths, posts: as of `shapes`.
-      image: shapes of image columns.
-    """
-    return {name: (shape, "int32") for name, shape in shapes(lengths, posts).items()} | stored_types(image)
+    @property
+    def many_topics(self) -> int:
+        """K, how many topics there are; 0 where none are read."""
+        return 0 if self.topics is None else self.topics.shape[1]
 
 
 def reading(
@@ -105,8 +106,8 @@ def reading(
     """
     rows = np.concatenate([split.train, split.validation, split.test])
     earlier = earlier_posts(dataset, experiment.data.history, rows) if HISTORY in names else None
-    found = {name: dataset.column(name) for name in names if name not in (HISTORY, *IMAGE_COLUMNS)}
-    tags = positions_in(dataset.column("hashtags"), targets, len(dataset.hashtags))
+    found = {name: dataset.column(name) for name in names if name not in (HISTORY, TOPICS, *IMAGE_COLUMNS)}
+    tags = columns.positions_in(dataset.column("hashtags"), targets, len(dataset.hashtags))
     found["hashtags"] = columns.shuffled(tags) if experiment.data.hashtag_order == "shuffled" else tags
     lengths = {name: round_up(int(column.lengths(rows).max(initial=1))) for name, column in found.items()}
     for name in {"tokens", WORDPIECES} & set(lengths):
@@ -119,22 +120,8 @@ def reading(
         packed = packed_words(np.minimum(words, lengths[HISTORY]))
     word_ids = split.word_ids(len(dataset.words), experiment.data.words)
     images = image_columns(dataset, experiment.data.extractor, names)
-    return Reading(found, lengths, word_ids, targets, earlier, packed, images)
-
-
-def positions_in(hashtags: Ragged, targets: np.ndarray, known: int) -> Ragged:
-    """A hashtags column as positions in `targets`; hashtags that are not among them are left out.
-
-    Args:
-      hashtags: dataset hashtag ids.
-      targets: dataset hashtag ids.
-      known: how many hashtags the dataset has.
-    """
-    table = np.full(known, -1, np.int32)
-    table[targets] = np.arange(len(targets), dtype=np.int32)
-    values = table[hashtags.values]
-    before = np.concatenate([[0], np.cumsum(values >= 0)])
-    return Ragged(values[values >= 0], before[hashtags.offsets])
+    topics = split.topics() if TOPICS in names else None
+    return Reading(found, lengths, word_ids, targets, earlier, packed, images, topics)
 
 
 def word_rows(split: Split, experiment: Experiment) -> int:
@@ -162,15 +149,17 @@ class Resident:
             host[name] = (np.append(values, empty), column.offsets.astype(np.int32))
         if source.earlier is not None:
             host[HISTORY] = np.asarray(source.earlier)
+        if source.topics is not None:
+            host[TOPICS] = np.asarray(source.topics)
         self._cells = source.images.cells if source.images else 0
         host |= source.images.whole() if source.images else {}
         self._arrays = jax.device_put(host, replicated(mesh))
         self.lengths, self._mesh = source.lengths, mesh
 
-    def without_posts(self) -> "Resident":
-        """What a compiled program keeps of it: how a feed is fetched."""
+    def without_posts(self, placed: bool = True) -> "Resident":
+        """What a compiled program keeps of it: how a feed is fetched, and unless it is not `placed`, on which mesh."""
         found = copy(self)
-        found._arrays = None
+        found._arrays, found._mesh = None, self._mesh if placed else None
         return found
 
     def feed(self, step: int, steps: int) -> Any:
@@ -209,8 +198,10 @@ class Resident:
             else values_of(name, rows, length)
             for name, length in self.lengths.items()
         }
-        batch |= as_read(taken(arrays, rows, self._cells, jnp)) if self._cells else {}
-        return jax.lax.with_sharding_constraint(batch, by_batch(self._mesh))
+        batch |= taken(arrays, rows, self._cells, jnp) if self._cells else {}
+        batch |= {TOPICS: proportions_of(arrays[TOPICS], rows, jnp)} if TOPICS in arrays else {}
+        batch = as_read(batch)
+        return jax.lax.with_sharding_constraint(batch, by_batch(self._mesh)) if self._mesh else batch
 
 
 def streamed_steps(types: Mapping[str, tuple[tuple[int, ...], str]], batch: int) -> int:
@@ -272,6 +263,14 @@ class Streamed:
 Source = Resident | Streamed
 
 
+def resident(source: Reading, experiment: Experiment) -> tuple[float, bool]:
+    """MiB that whole columns would take on each device, and whether `experiment` has room for them."""
+    values = sum(len(column.values) + len(column.offsets) for column in source.columns.values())
+    values += 0 if source.earlier is None else source.earlier.size
+    mib = (4 * values + source.bytes) / 2**20
+    return mib, mib <= experiment.data.resident_mib and values < 2**31
+
+
 def open_source(
     source: Reading, mesh: Mesh, split: Split, experiment: Experiment, say: Callable[[str], None] = lambda _: None
 ) -> Source:
@@ -280,11 +279,7 @@ def open_source(
     Raises:
       JaxtagError: resident is asked for and they are too large to be.
     """
-    values = sum(len(column.values) + len(column.offsets) for column in source.columns.values())
-    values += 0 if source.earlier is None else source.earlier.size
-    mib = (4 * values + (source.images.bytes if source.images else 0)) / 2**20
-    placement = experiment.data.placement
-    fits = mib <= experiment.data.resident_mib and values < 2**31
+    placement, (mib, fits) = experiment.data.placement, resident(source, experiment)
     if placement == "resident" and not fits:
         raise JaxtagError(
             f"resident columns would take {mib:.0f} MiB on each device, data.resident_mib is "

@@ -161,3 +161,18 @@ def _windows(values: np.ndarray, start: np.ndarray, length: int) -> np.ndarray:
 def _check_dtype(path: Path, array: np.ndarray, dtype: str) -> None:
     if array.dtype != np.dtype(dtype):
         raise JaxtagError(f"{path} holds {array.dtype} where {dtype} belongs", "prepare the dataset again")
+
+
+def positions_in(hashtags: Ragged, targets: np.ndarray, known: int) -> Ragged:
+    """A hashtags column as positions in `targets`; hashtags that are not among them are left out.
+
+    Args:
+      hashtags: dataset hashtag ids.
+      targets: dataset hashtag ids.
+      known: how many hashtags the dataset has.
+    """
+    table = np.full(known, -1, np.int32)
+    table[targets] = np.arange(len(targets), dtype=np.int32)
+    values = table[hashtags.values]
+    before = np.concatenate([[0], np.cumsum(values >= 0)])
+    return Ragged(values[values >= 0], before[hashtags.offsets])

@@ -239,6 +239,11 @@ def segment(hashtag: str) -> tuple[str, ...]:
     return tuple(words)
 
 
+def is_english(word: str) -> bool:
+    """Whether `word` is in the packaged English list."""
+    return word in _symspell().words
+
+
 def pieces(hashtag: str) -> list[str]:
     """Its runs of letters and its runs of digits, in order; '_' goes."""
     return _piece_pattern().findall(hashtag)

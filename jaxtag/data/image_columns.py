@@ -20,7 +20,7 @@ import numpy as np
 from jaxtag.data.dataset import Dataset
 from jaxtag.data.extractors import NETWORKS
 from jaxtag.data.images import extractors, open_features
-from jaxtag.data.posts import BOXES, CELLS, GRID, IMAGE_COLUMNS, PIXELS, REGION_COLUMNS, REGIONS, VECTOR
+from jaxtag.data.posts import BOXES, CELLS, GRID, IMAGE_COLUMNS, PIXELS, REGION_COLUMNS, REGIONS, TOPICS, VECTOR, shapes
 from jaxtag.errors import JaxtagError, nearest
 
 IMAGE_ROWS, COUNT = "image", "count"  # of a resident feed: the row of each post's image, and regions by row
@@ -32,6 +32,20 @@ def stored(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[tuple[int, 
     kinds = {PIXELS: "uint8", BOXES: "float32"}
     found = {name: (shape, kinds.get(name, "float16")) for name, shape in shapes.items()}
     return found | ({CELLS: ((), "int32")} if shapes else {})
+
+
+def types(
+    lengths: Mapping[str, int], posts: int, image: Mapping[str, tuple[int, ...]], topics: int = 0
+) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and dtype of a post's values as they are sent to a device, by column.
+
+    Args:
+      lengths, posts: as of `shapes`.
+      image: shapes of image columns.
+      topics: how many proportions of topics a post has.
+    """
+    found = {name: (shape, "int32") for name, shape in shapes(lengths, posts).items()} | stored(image)
+    return found | ({TOPICS: ((topics,), "float16")} if topics else {})
 
 
 def usual_shapes(extractor: str, names: Iterable[str]) -> dict[str, tuple[int, ...]]:

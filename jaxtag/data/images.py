@@ -13,6 +13,7 @@ DIR/images/regions/            what a detector found, up to R regions an image: 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
 def _lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def box_text(box: Sequence[float]) -> str:
+    """Where a region is, x1 y1 x2 y2 in 0 … 1, in per cent of the image's width and height."""
+    x1, y1, x2, y2 = (round(100 * edge) for edge in box)
+    return f"{x1}-{x2} % across, {y1}-{y2} % down"

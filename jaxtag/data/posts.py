@@ -13,6 +13,7 @@ IMAGE_COLUMNS = (VECTOR, GRID, PIXELS, REGIONS, BOXES)
 REGION_COLUMNS = (REGIONS, BOXES)
 WORDPIECES, PIECES = "wordpieces", 30_522  # and how many BERT has
 HISTORY = "history"  # whose values in a batch are words of the posts that it names
+TOPICS = "topics"  # the proportions of them that a post has, of a split's own `jaxtag-prep topics`
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,10 @@ class Cleaning:
       ascii_only: delete every character outside ASCII from the words (hashtags keep theirs).
       stop_words: words to drop after tokenising, sorted; the list itself, so that no package's next version matters.
       special_characters: keep words without a letter or a digit.
-      mention: the word that stands for every `@name`.
+      mention: the word that stands for every `@name`; empty, none does.
       rules: version of the rules of this module.
+      alphabetic: keep only words of letters, with single apostrophes and hyphens between them.
+      inline_hashtags: a hashtag that a word follows, hashtags between them or not, is a word of the text too.
     """
 
     ascii_only: bool = False
@@ -64,6 +66,8 @@ class Cleaning:
     special_characters: bool = True
     mention: str = "user"
     rules: int = RULES
+    alphabetic: bool = False
+    inline_hashtags: bool = False
 
     def drops(self, words: Iterable[str]) -> Set[str]:
         """Those of `words` that are not to be tokens."""
@@ -74,7 +78,9 @@ class Cleaning:
 
     def to_json(self) -> dict[str, Any]:
         """The settings as JSON values; `from_json` reads them back."""
-        return asdict(self) | {"stop_words": list(self.stop_words)}
+        # What came later is said only where it is asked: datasets prepared before it stay what they are.
+        said = {key: value for key, value in asdict(self).items() if value or key not in _LATER}
+        return said | {"stop_words": list(self.stop_words)}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> "Cleaning":
@@ -84,7 +90,7 @@ class Cleaning:
           JaxtagError: they are not such settings, or come from other rules than this version has.
         """
         names = set(Cleaning.__dataclass_fields__)
-        if not isinstance(value, Mapping) or set(value) != names:
+        if not isinstance(value, Mapping) or not names - _LATER <= set(value) <= names:
             raise JaxtagError(f"cleaning settings {value!r:.200} do not have just the keys {', '.join(sorted(names))}")
         if value["rules"] != RULES:
             raise JaxtagError(
@@ -94,13 +100,16 @@ class Cleaning:
         return Cleaning(**{**value, "stop_words": tuple(value["stop_words"])})
 
 
+_LATER = {"alphabetic", "inline_hashtags"}
+
+
 @dataclass(frozen=True, slots=True)
 class Cleaned:
     """What a source text says.
 
     Attributes:
       words: its words, after stop words and the like went.
-      shown: its words before that, joined by single spaces; no hashtag and no link in it.
+      shown: its words before that, joined by single spaces; no link in it, and no hashtag but as a plain word.
       hashtags: its hashtags in the author's order, once each: lower case, no '#', NFC.
     """
 
@@ -141,6 +150,19 @@ class Cleaner:
 
     def _parts(self, text: str) -> Iterator[tuple[list[str], str]]:
         """The text as alternating words and hashtags: (words, the hashtag that ends them, or '')."""
+        return self._inline(list(self._cut(text))) if self.cleaning.inline_hashtags else self._cut(text)
+
+    def _inline(self, parts: list[tuple[list[str], str]]) -> Iterator[tuple[list[str], str]]:
+        """The parts, each hashtag that a word follows a word as well, right after itself."""
+        follows = False
+        for i in range(len(parts) - 1, 0, -1):
+            words, hashtag = parts[i][0], parts[i - 1][1]
+            follows = follows or any(map(_is_word, words))
+            if follows:
+                parts[i] = (self._tokens(hashtag) + words, parts[i][1])
+        return iter(parts)
+
+    def _cut(self, text: str) -> Iterator[tuple[list[str], str]]:
         text = _even(text)
         if "/" in text or "www." in text or "…" in text:
             text = _LINK.sub(" ", text)
@@ -167,7 +189,7 @@ class Cleaner:
                 tokens.append(piece)  # what the tokenizer would say
             else:
                 tokens += tokenize(piece)
-        return tokens
+        return list(filter(_is_alphabetic, tokens)) if self.cleaning.alphabetic else tokens
 
 
 def normal_hashtag(phrase: str) -> str:
@@ -213,6 +235,21 @@ def _hashtag_pattern() -> Any:
     import regex  # unlike re's, its \w has the vowel signs of Indic scripts and the joiners of Persian
 
     return regex.compile(r"#(\w+)")
+
+
+def _is_word(token: str) -> bool:
+    return any(map(str.isalnum, token))
+
+
+def _is_alphabetic(token: str) -> bool:
+    return token.isalpha() or bool(_alphabetic_pattern().fullmatch(token))
+
+
+@lru_cache(maxsize=1)
+def _alphabetic_pattern() -> Any:
+    import regex
+
+    return regex.compile(r"[\p{L}\p{M}]+(?:['-][\p{L}\p{M}]+)*")
 
 
 @lru_cache(maxsize=1)

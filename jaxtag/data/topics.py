@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -122,6 +123,11 @@ class Topics:
                 break
         out[at] = gamma
         return out
+
+
+def proportions_of(topics: Any, rows: Any, xp: Any) -> Any:
+    """Of `topics [posts, K]`, those of `rows [B]`; a row of −1 has none. `xp` is numpy, or jax.numpy to trace."""
+    return xp.where((rows < 0)[:, None], xp.zeros((), topics.dtype), topics[xp.maximum(rows, 0)])
 
 
 def open_topics(folder: Path) -> Topics:

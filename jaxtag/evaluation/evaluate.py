@@ -1,5 +1,6 @@
 """The one evaluator: ranks every candidate for every post of a part, and merges sums."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,11 +16,12 @@ from jaxtag.data.batches import Source
 from jaxtag.data.posts import COLUMNS, round_up
 from jaxtag.data.unseen import unseen_of
 from jaxtag.errors import JaxtagError, nearest
-from jaxtag.evaluation import baselines, metrics, zero_shot
+from jaxtag.evaluation import baselines, lists, metrics, zero_shot
 from jaxtag.files import write_json
 from jaxtag.parallel.mesh import replicated
 from jaxtag.progress import progress
 from jaxtag.runs import Bound, open_posts, open_run, restore_best
+from jaxtag.systems import System
 from jaxtag.training.programs import KEPT, Shape, shape_of
 
 COMPARED = 4096  # posts of a comparison with the baselines are padded to a multiple of this
@@ -61,12 +63,14 @@ class Evaluator:
         self._k = min(max(bound.experiment.evaluation.k), len(labels))
         self._ks = tuple(k for k in bound.experiment.evaluation.k if k <= self._k)
         check_metric(bound.experiment.evaluation.metric, self._ks)
+        lists.check_threshold(bound, bound.experiment.evaluation.threshold)
         position = np.full(len(bound.reading.targets), -1, np.int32)  # of a label among the candidates
         position[labels] = np.arange(len(labels), dtype=np.int32)
         self._put = replicated(bound.mesh)
         self._labels, self._position = jax.device_put((labels, position), self._put)
-        least = bound.experiment.evaluation.min_predictions
-        self._table, self._batch = _programs(shape_of(bound, source), self._k, self._ks, least)
+        told = bound.experiment.evaluation
+        given = self._k, self._ks, told.min_predictions, told.threshold
+        self._table, self._batch = _programs(shape_of(bound, source), *given)
 
     def __call__(self, state: Any, rows: np.ndarray) -> Result:
         """Rank for the posts `rows [n]`; metrics are over those that have a hashtag among the candidates."""
@@ -90,7 +94,7 @@ class Evaluator:
 
 
 @lru_cache(maxsize=2 * KEPT)
-def _programs(shape: Shape, k: int, ks: tuple[int, ...], least: int) -> tuple[Any, Any]:
+def _programs(shape: Shape, k: int, ks: tuple[int, ...], least: int, threshold: float) -> tuple[Any, Any]:
     """The candidates' table, and a batch's sums and k best, compiled once for evaluations of one shape.
 
     Posts with fewer than `least` recommendations do not count.
@@ -100,14 +104,31 @@ def _programs(shape: Shape, k: int, ks: tuple[int, ...], least: int) -> tuple[An
     def _table(state: Any, labels: jax.Array) -> jax.Array:
         return ranking.candidate_table(system, state["params"], state["collections"], labels)
 
+    evaluated = evaluated_by(system, source, k, ks, least, threshold)
+    return jax.jit(_table), jax.jit(evaluated, out_shardings=replicated(shape.mesh))
+
+
+def evaluated_by(
+    system: System, source: Source, k: int, ks: tuple[int, ...], least: int, threshold: float = 0.0
+) -> Callable[..., tuple]:
+    """`evaluate(state, table, position, feed, valid)`: a batch's sums, its k best and its hashtags; traceable.
+
+    Args:
+      system: that ranks the candidates of `table`, where a label has a `position`.
+      source: that fetches the feed; its posts count that are `valid` and have `least` recommendations.
+      k, ks: how many are ranked, and the cut-offs of the sums (`jaxtag.evaluation.metrics.topk_sums`).
+      least, threshold: evaluation.min_predictions and evaluation.threshold.
+    """
+
     def _evaluate_batch(state: Any, table: jax.Array, position: jax.Array, feed: Any, valid: jax.Array) -> tuple:
         batch = source.fetch_rows(feed)
-        ranked, _ = ranking.rank(system, state["params"], state["collections"], batch, table, k)
+        ranked, scores = ranking.rank(system, state["params"], state["collections"], batch, table, k)
+        ranked = lists.cut(ranked, scores, threshold)
         labels, valid = batch["hashtags"], valid & enough(ranked, least)
         gold = jnp.where(labels < 0, -1, position[jnp.maximum(labels, 0)])
         return metrics.topk_sums(ranked, gold, valid, ks, len(table)), ranked, gold
 
-    return jax.jit(_table), jax.jit(_evaluate_batch, out_shardings=replicated(shape.mesh))
+    return _evaluate_batch
 
 
 def enough(ranked: Any, least: int) -> Any:
@@ -148,36 +169,49 @@ def candidates_of(bound: Bound, among: str) -> np.ndarray:
 
 
 def evaluate(
-    run: Path, part: str = "test", data: Path | None = None, among: Literal["split", "seen", "all"] | str = "split"
+    run: Path,
+    part: str = "test",
+    data: Path | None = None,
+    among: Literal["split", "seen", "all"] | str = "split",
+    threshold: float | None = None,
 ) -> dict[str, Any]:
     """Evaluate the best checkpoint of `run` on a part of its split, beside the built-in baselines.
 
     Writes `evaluation-<part>.json` and `predictions-<part>.npz` in the run folder, and of a system with attention what
     it counted of a few posts, `explained-<part>.json`; ranking among others than the split's candidates,
-    `evaluation-<part>-<among>.json` and its like.
+    `evaluation-<part>-<among>.json` and its like; by another threshold than the run's,
+    `evaluation-<part>-threshold-<threshold>.json`.
 
     Args:
       run: the run folder.
       part: `train`, `validation` or `test`.
       data: where the dataset lies now, if not where it was trained.
       among: which hashtags are candidates, as `candidates_of` has them.
+      threshold: in place of the run's own evaluation.threshold, which is what a hashtag's probability is to be.
 
     Returns:
       What was written as JSON: the metrics, `candidates` (among which, and their count), `baselines` by name, and what
       they are of. Of a zero-shot system also `vectors`, the setting of the word vectors that it used; where seen and
-      unseen hashtags are candidates together, and both have posts, `generalised` (`jaxtag.evaluation.zero_shot`).
+      unseen hashtags are candidates together, and both have posts, `generalised` (`jaxtag.evaluation.zero_shot`). With
+      a threshold, `threshold`: what whole lists are worth (`jaxtag.evaluation.lists`).
 
     Raises:
       JaxtagError: no such run or part, or its files are damaged.
     """
     bound, info = open_run(run, data)
+    ending = part if among == "split" else f"{part}-{among}"
+    own = bound.experiment.evaluation.threshold
+    if threshold is not None and threshold != own:
+        bound, ending, own = lists.with_threshold(bound, threshold), f"{ending}-threshold-{threshold:g}", threshold
     rows, candidates = bound.split.part(part), candidates_of(bound, among)
-    state = restore_best(run, bound)
-    result = Evaluator(bound, open_posts(bound), candidates)(state, rows)
+    lists.check_threshold(bound, own)
+    state, source = restore_best(run, bound), open_posts(bound)
+    result = Evaluator(bound, source, candidates)(state, rows)
     document = {"recipe": info["recipe"], "part": part, "split": bound.split.name, **result.metrics}
     document |= {"candidates": {"among": among, "count": len(candidates)}, **_zero_shot(bound, result)}
+    if own:
+        document["threshold"] = lists.judge(bound, source, state, labels_of(bound, candidates), rows, own)
     document["baselines"] = compare(bound, result)
-    ending = part if among == "split" else f"{part}-{among}"
     np.savez(run / f"predictions-{ending}.npz", rows=result.rows, ranked=result.ranked, gold=result.gold)
     if explain.explains(bound.system.entry):
         having = rows[(result.gold >= 0).any(1)]

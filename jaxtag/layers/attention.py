@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from jaxtag.layers.dropout import dropout, places
 from jaxtag.layers.packing import by_word, pack, packing_if_sorted, unpack
-from jaxtag.layers.parameters import Dense, drawn, glorot, zeros
+from jaxtag.layers.parameters import Dense, drawn, glorot, same, zeros
 
 
 def masked_softmax(scores: jax.Array, mask: jax.Array) -> jax.Array:
@@ -34,11 +34,13 @@ class AdditiveAttention(nn.Module):
       form: `softmax`, or `sigmoid`: independent weights σ(e_t) in 0 … 1, summed as they are.
       score: `v_tanh`: e_t = vᵀ tanh(W h_t + b), plus U q inside where there is a query q;
         `tanh_scalar`: e_t = tanh(vᵀ h_t + b), with no query.
+      plain: of `v_tanh`, whether there is no b, and v is zeros at first: the weights start out equal.
     """
 
     width: int
     form: str = "softmax"
     score: str = "v_tanh"
+    plain: bool = False
 
     @nn.compact
     def __call__(
@@ -49,12 +51,15 @@ class AdditiveAttention(nn.Module):
             v = glorot(self, "v", (states.shape[-1], 1), ("embed", "scalar"))
             scores = jnp.tanh((states @ v)[..., 0] + zeros(self, "bias", 1, "scalar"))
         else:
-            packed = packing_if_sorted(mask) if query is None else None
-            hidden = Dense(self.width, name="hidden")(states if packed is None else pack(states, packed), packed)
+            packed = packing_if_sorted(mask)
+            dense = Dense(self.width, biased=not self.plain, name="hidden")
+            hidden = dense(states if packed is None else pack(states, packed), packed)
             if query is not None:
                 u = glorot(self, "query", (query.shape[-1], self.width), ("embed", "hidden"))
-                hidden = hidden + (query @ u)[:, None]
-            v = glorot(self, "v", (self.width, 1), ("hidden", "scalar"))
+                asked = jnp.broadcast_to((query @ u)[:, None], (*mask.shape, self.width))
+                hidden = hidden + (asked if packed is None else pack(asked, packed))
+            shape, axes = (self.width, 1), ("hidden", "scalar")
+            v = same(self, "v", shape, axes, 0.0) if self.plain else glorot(self, "v", shape, axes)
             scores = by_word(lambda v, hidden: jnp.tanh(hidden) @ v, v, hidden, packed)
             scores = (scores if packed is None else unpack(scores, packed))[..., 0]
         weights = nn.sigmoid(scores) * mask if self.form == "sigmoid" else masked_softmax(scores, mask)
@@ -84,8 +89,12 @@ class MultiHeadAttention(nn.Module):
         mask: jax.Array,
         rate: jax.Array,
         keys: jax.Array | None,
+        weigh: bool = False,
     ) -> jax.Array:
-        """From `x [B, T, d]` to `context [B, S, e]`, by default `x` itself, where `mask [B, S]` holds: `[B, T, d]`."""
+        """From `x [B, T, d]` to `context [B, S, e]`, by default `x` itself, where `mask [B, S]` holds: `[B, T, d]`.
+
+        With `weigh`, the weights instead, means over the heads `[B, T, S]`; zeros where nothing of the context is real.
+        """
         names = ("query", "key", "value")
         inputs = {"query": x.shape[-1]} | dict.fromkeys(names[1:], (x if context is None else context).shape[-1])
         axes = ("embed", "hidden")
@@ -105,6 +114,8 @@ class MultiHeadAttention(nn.Module):
         scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) * (self.width // self.heads) ** -0.5
         scores = scores.astype(jnp.float32) + jnp.where(mask, 0, -1e9)[:, None, None]
         weights = jax.nn.softmax(scores, axis=-1).astype(x.dtype)
+        if weigh:
+            return weights.mean(1) * mask[:, None]
         if self.drop_weights:
             weights = dropout(weights, rate, places(keys, *weights.shape[1:3]))
         joined = jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(x.shape)

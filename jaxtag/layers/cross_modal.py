@@ -129,6 +129,10 @@ class CrossModalLayer(nn.Module):
         h = self.language_attention(h[:, :1], h, words, rate, k[2])
         return self.language_forward(h, rate, k[4])
 
+    def looked(self, language: jax.Array, vision: jax.Array, objects: jax.Array) -> jax.Array:
+        """How much the first word reads of each object, `[B, R]`, a mean over the heads."""
+        return self.cross_attention(language[:, :1], vision, objects, jnp.float32(0), None, weigh=True)[:, 0]
+
 
 class CrossModalStack(nn.Module):
     """`CrossModalLayer`s, one after the other; the last has parameters of its own, the others a leading axis of layers.
@@ -161,8 +165,12 @@ class CrossModalStack(nn.Module):
         rate: jax.Array,
         keys: jax.Array | None,
         whole: bool = True,
-    ) -> Pair:
-        """As `CrossModalLayer`; without `whole`, of words the first alone `[B, 1, d]`, of objects nothing new."""
+        looked: bool = False,
+    ) -> Any:
+        """As `CrossModalLayer`; without `whole`, of words the first alone `[B, 1, d]`, of objects nothing new.
+
+        With `looked`, how much the first word reads of each object in the last layer instead, `[B, R]`.
+        """
         sizes = (self.width, self.heads, self.inner, self.activation, self.eps, self.drop_weights, self.spread)
         streams: Any = split(keys, self.layers)
 
@@ -174,6 +182,8 @@ class CrossModalStack(nn.Module):
             layer = CrossModalLayer(*sizes, name="layers")
             (language, vision), _ = scanned(layer, (language, vision), None if keys is None else streams[:-1])
         last = CrossModalLayer(*sizes, name="last")
+        if looked:
+            return last.looked(language, vision, masks[1])
         if whole or self.is_initializing():  # which declares all parameters
             return last(language, vision, masks, rate, streams[-1])
         return last.first(language, vision, masks, rate, streams[-1]), vision

@@ -76,6 +76,27 @@ def decode(
     return labels[:, 0], logs[:, 0]
 
 
+def first(step: Step, start: tuple[Any, Any], allowed: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
+    """The k hashtags most probable as a post's first one, whatever is said after it: one step instead of k.
+
+    Where posts have one or two hashtags, later steps have little to learn from, and this order recalls more.
+
+    Args:
+      step, start, allowed: as of `decode`.
+      k: hashtags a post; fewer candidates are padded.
+
+    Returns:
+      Labels `[B, k]` int32 and their log-probabilities among the candidates `[B, k]` float32; −1 and −inf where there
+      are fewer candidates. Of equally probable hashtags the one with the smaller label comes first.
+    """
+    posts, hashtags = len(jax.tree.leaves(start)[0]), len(allowed)
+    _, logits = step(*start, jnp.full(posts, -1, jnp.int32))
+    logs, labels = lax.top_k(log_probabilities(logits, allowed)[:, :hashtags], min(k, hashtags))
+    labels = jnp.where(jnp.isfinite(logs), labels, -1)
+    grow = ((0, 0), (0, max(0, k - hashtags)))
+    return jnp.pad(labels, grow, constant_values=-1), jnp.pad(logs, grow, constant_values=-jnp.inf)
+
+
 def _empty(lists: tuple[int, int], hashtags: int, steps: int) -> tuple[jax.Array, ...]:
     """Before the first step: what was said last, the lists' log-probabilities, what is used, which ended, and they."""
     return (

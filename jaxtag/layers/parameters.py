@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 from jaxtag.layers.packing import Packing, by_word
 
+CONSTANTS = "constants"  # the collection of what a model is given, such as word vectors
+
 
 def glorot(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> jax.Array:
     """Parameter `name` of `shape`, Glorot uniform at first, with a logical axis a dimension."""
@@ -38,16 +40,28 @@ def drawn(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str,
     return normal(module, name, shape, axes, spread) if spread else glorot(module, name, shape, axes)
 
 
+def same(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...], start: float) -> jax.Array:
+    """Parameter `name` of `shape`, every value `start` at first."""
+    value: Any = module.param(name, nn.with_logical_partitioning(nn.initializers.constant(start), axes), shape)
+    return value
+
+
 def constants(module: nn.Module, name: str, width: int, axis: str, start: float) -> jax.Array:
     """Parameter `name` of `width` values, all `start` at first."""
-    init = nn.with_logical_partitioning(nn.initializers.constant(start), (axis,))
-    value: Any = module.param(name, init, (width,))
-    return value
+    return same(module, name, (width,), (axis,), start)
 
 
 def zeros(module: nn.Module, name: str, width: int, axis: str) -> jax.Array:
     """Parameter `name` of `width` values, zeros at first."""
     return constants(module, name, width, axis, 0.0)
+
+
+def never_learned(module: nn.Module, name: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> jax.Array:
+    """An array of `shape` that the model is given and that does not learn, of the collection `CONSTANTS`."""
+    value: Any = module.variable(
+        CONSTANTS, name, nn.with_logical_partitioning(nn.initializers.zeros, axes), None, shape
+    ).value
+    return value
 
 
 def affine(parameters: tuple[jax.Array, jax.Array], x: jax.Array) -> jax.Array:
@@ -63,15 +77,19 @@ class Dense(nn.Module):
       spread: standard deviation of W at first; 0 draws it by Glorot.
       narrows: whether W is split along what it takes, which the layer before gave split: devices then exchange
         what this one gives, and not what it takes, which in a feed-forward layer is wider.
+      biased: whether there is a b.
     """
 
     width: int
     spread: float = 0.0
     narrows: bool = False
+    biased: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, packed: Packing | None = None) -> jax.Array:
         """`[..., e]` to `[..., width]`; with `packed`, rows `[N, e]`, of which those that have words are computed."""
         axes = ("hidden", "embed") if self.narrows else ("embed", "hidden")
         kernel = drawn(self, "kernel", (x.shape[-1], self.width), axes, self.spread)
+        if not self.biased:
+            return by_word(lambda kernel, x: x @ kernel, kernel, x, packed)
         return by_word(affine, (kernel, zeros(self, "bias", self.width, axes[1])), x, packed)

@@ -61,11 +61,22 @@ class AttentionBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, context: jax.Array | None, mask: jax.Array, rate: jax.Array, keys: jax.Array | None
+        self,
+        x: jax.Array,
+        context: jax.Array | None,
+        mask: jax.Array,
+        rate: jax.Array,
+        keys: jax.Array | None,
+        weigh: bool = False,
     ) -> jax.Array:
-        """`x [B, T, d]`, `context [B, S, e]` or None for `x`, and the context's mask `[B, S]` to `[B, T, d]`."""
+        """`x [B, T, d]`, `context [B, S, e]` or None for `x`, and the context's mask `[B, S]` to `[B, T, d]`.
+
+        With `weigh`, the attention's weights `[B, T, S]` instead.
+        """
         inner, outer = split(keys, 2)
         attention = MultiHeadAttention(self.width, self.heads, self.drop_weights, self.spread, name="attention")
+        if weigh:
+            return attention(x, context, mask, rate, None, weigh)
         return LayerNorm(self.eps, name="norm")(x + dropout(attention(x, context, mask, rate, inner), rate, outer))
 
 

@@ -53,6 +53,7 @@ class Settings:
       feedback: what steps after the first are told when recommending: `on`, the hashtag said before; `off`, nothing;
         `encoder`, the post again.
       beam: lists that recommending keeps; 1 is greedy.
+      lists: what recommending gives: hashtags as they are `said`, or by probability as the `first` one.
       dropout: rate on hashtags' vectors.
     """
 
@@ -68,6 +69,7 @@ class Settings:
     end: bool = False
     feedback: Literal["on", "off", "encoder"] = "on"
     beam: int = 1
+    lists: Literal["said", "first"] = "said"
     dropout: float = 0.5
 
     @property

@@ -94,13 +94,21 @@ class Encoder(nn.Module):
         Without `whole`, to the state of [CLS] `[B, 1, d]`, and the objects' as the last layer is given them.
         """
         k = split(keys, 5)
+        return self.cross(*self._apart(batch, rate, k), rate, k[4], whole)
+
+    def looked(self, batch: dict[str, jax.Array]) -> jax.Array:
+        """How much [CLS] reads of each object in the last layer, `[B, R]`: zeros where a post has none."""
+        rate = jnp.float32(0)
+        return self.cross(*self._apart(batch, rate, split(None, 5)), rate, None, looked=True)
+
+    def _apart(self, batch: dict[str, jax.Array], rate: jax.Array, k: Any) -> tuple[jax.Array, jax.Array, Pair]:
+        """Words and objects before they read each other, and their masks."""
         language, words = self.text(batch["wordpieces"], rate, k[0])
         batch = self._with_objects(batch, language.dtype)
         objects = jnp.arange(batch["regions"].shape[1]) < batch["cells"][:, None]
         vision = self.objects(batch["regions"], batch["boxes"], objects, rate, k[1])
         language = self.language(language, words, rate, k[2])
-        vision = self.vision(vision, objects, rate, k[3])
-        return self.cross(language, vision, (words, objects), rate, k[4], whole)
+        return language, self.vision(vision, objects, rate, k[3]), (words, objects)
 
     def _with_objects(self, batch: dict[str, jax.Array], dtype: Any) -> dict[str, jax.Array]:
         """The batch; where it is of words alone, with room for one object and none in it."""
@@ -142,6 +150,10 @@ class Model(nn.Module):
     def __call__(self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None) -> jax.Array:
         """A batch to logits `[B, hashtags]`."""
         return self.head(self.features(batch, rate, keys))
+
+    def explain(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """Of `regions`, how much [CLS] reads of each in the last layer `[B, 1, R]`; nothing where none are read."""
+        return {} if self.settings.modality == "text" else {"regions": self.encoder.looked(batch)[:, None]}
 
     def encode(
         self, batch: dict[str, jax.Array], rate: jax.Array, keys: jax.Array | None

@@ -6,7 +6,7 @@ repetitions is the list: it may be short.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -32,6 +32,7 @@ class Settings:
       end: whether an end token is learned, and ends a list.
       repeats: whether a hashtag may be said again, and is then left out of the list.
       beam: lists that recommending keeps; 1 is greedy. The original has 20.
+      lists: what recommending gives: hashtags as they are `said`, or by probability as the `first` one.
       dropout: rate on the image's projection and on hashtags' vectors.
     """
 
@@ -41,6 +42,7 @@ class Settings:
     end: bool = True
     repeats: bool = True
     beam: int = 1
+    lists: Literal["said", "first"] = "said"
     dropout: float = 0.5
 
 

@@ -45,6 +45,7 @@ class Settings:
       end: whether an end token is learned, and ends a list.
       repeats: whether a hashtag may be said again, and is then left out of the list.
       beam: lists that recommending keeps; 1 is greedy.
+      lists: what recommending gives: hashtags as they are `said`, or by probability as the `first` one.
       dropout: rate of the layers and of the attention.
       recurrent_share: of that rate, what falls on the LSTM's input, state and output.
     """
@@ -59,6 +60,7 @@ class Settings:
     end: bool = True
     repeats: bool = True
     beam: int = 3
+    lists: Literal["said", "first"] = "said"
     dropout: float = 0.5
     recurrent_share: float = 0.6
 

@@ -11,13 +11,13 @@ from jax.sharding import Mesh
 from jaxtag.data import batches, order
 from jaxtag.data.dataset import Dataset, Split
 from jaxtag.data.history import packed_words
-from jaxtag.data.image_columns import COUNT, IMAGE_ROWS, ImageColumns, as_read, cells_of, stored, usual_shapes
-from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, IMAGE_COLUMNS, PIECES, REGIONS, WORDPIECES, round_up
+from jaxtag.data.image_columns import COUNT, IMAGE_ROWS, ImageColumns, as_read, cells_of, stored, types, usual_shapes
+from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, IMAGE_COLUMNS, PIECES, REGIONS, TOPICS, WORDPIECES, round_up
 from jaxtag.data.wordpieces import pieces
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import check_batch, replicated
-from jaxtag.systems import Sizes, System, build, find_trained_by_step, given
+from jaxtag.systems import Sizes, System, build, find, find_trained_by_step, given
 from jaxtag.training.optimizers import Optimizer, optimizer
 from jaxtag.training.state import State, abstract_state, numbers_of
 from jaxtag.training.step import make_dispatch, make_train_step
@@ -25,6 +25,8 @@ from jaxtag.training.step import make_dispatch, make_train_step
 WORDS, HASHTAGS, POSTS = 60_000, 50, 100_000  # assumed where neither a dataset nor an option says otherwise
 VALUES_PER_POST = {"tokens": 12, WORDPIECES: 20, "hashtags": 2}  # of ragged columns, as short posts have them
 MOST_HASHTAGS = 8  # of a post
+MANY_TOPICS = 100  # of `jaxtag-prep topics`
+VECTOR_WIDTH = 300  # of word vectors
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Workload:
       packed: words that a post's history has on average, and some to spare.
       image: shapes of image columns.
       images: distinct images of the dataset.
+      topics: proportions of topics of a post; 0 where they are not read.
+      vectors: numbers of a word vector; 0 where none are read.
     """
 
     words: int
@@ -55,10 +59,12 @@ class Workload:
     packed: int = 0
     image: dict[str, tuple[int, ...]] = field(default_factory=dict)
     images: int = 0
+    topics: int = 0
+    vectors: int = 0
 
     def types(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of a post's values in a batch as it is sent, by column."""
-        return batches.types(self.lengths, self.earlier, self.image)
+        return types(self.lengths, self.earlier, self.image, self.topics)
 
 
 def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: int = 0) -> Workload:
@@ -74,7 +80,7 @@ def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: in
     words = words or (PIECES if WORDPIECES in names else WORDS)
     hashtags, posts = hashtags or HASHTAGS, posts or POSTS
     lengths, values, data = {}, {}, experiment.data
-    for name in (*(name for name in names if name not in IMAGE_COLUMNS), "hashtags"):
+    for name in (*(name for name in names if name not in (TOPICS, *IMAGE_COLUMNS)), "hashtags"):
         most = {"tokens": data.length, WORDPIECES: data.length, HISTORY: data.history_length, "hashtags": MOST_HASHTAGS}
         lengths[name] = most.get(name, COLUMNS[name].width or 1)
         many = data.history if name == HISTORY else lengths[name]
@@ -83,7 +89,14 @@ def assumed(experiment: Experiment, words: int = 0, hashtags: int = 0, posts: in
     each = min(VALUES_PER_POST["tokens"], experiment.data.history_length)
     packed = packed_words(np.full((1, earlier), each)) if earlier else 0
     image = usual_shapes(data.extractor, names)
-    return Workload(words, hashtags, posts, lengths, values, posts, "assumed", earlier, packed, image, posts)
+    own = {"image": image, "images": posts, "topics": MANY_TOPICS if TOPICS in names else 0}
+    own["vectors"] = assumed_vectors(experiment)
+    return Workload(words, hashtags, posts, lengths, values, posts, "assumed", earlier, packed, **own)
+
+
+def assumed_vectors(experiment: Experiment) -> int:
+    """Numbers of a word vector, of a system that learns by steps and reads some; 0 of others."""
+    return VECTOR_WIDTH if find(experiment.system).zero_shot else 0
 
 
 def of_split(dataset: Dataset, split: Split, experiment: Experiment) -> Workload:
@@ -101,7 +114,8 @@ def of_split(dataset: Dataset, split: Split, experiment: Experiment) -> Workload
     words = pieces(dataset) if WORDPIECES in columns else len(split.words)
     return Workload(
         words, len(split.hashtags), len(split.train), reading.lengths, values, dataset.rows, source,
-        reading.posts, reading.packed, *image_sizes(reading.images),
+        reading.posts, reading.packed, *image_sizes(reading.images), reading.many_topics,
+        split.vectors(experiment.model.vectors).shape[1] if find(experiment.system).zero_shot else 0,
     )  # fmt: skip
 
 
@@ -155,6 +169,8 @@ class _Resident(batches.Resident):
             self._arrays[IMAGE_ROWS] = size(workload.rows)
         if REGIONS in workload.image:
             self._arrays[COUNT] = size(workload.images)
+        if workload.topics:
+            self._arrays[TOPICS] = jax.ShapeDtypeStruct((workload.rows, workload.topics), np.float16, sharding=whole)
         self.lengths, self._mesh = workload.lengths, mesh
 
 
@@ -173,7 +189,9 @@ def sizes_of(experiment: Experiment, workload: Workload) -> Sizes:
     words = workload.words if WORDPIECES in workload.lengths else words
     lengths = {name: workload.lengths[name] for name in given(experiment)}
     tables = round_up(words, multiple), round_up(workload.hashtags, multiple)
-    return Sizes(*tables, lengths, posts=workload.earlier, packed=workload.packed, image=workload.image)
+    own = {"posts": workload.earlier, "packed": workload.packed, "image": workload.image, "topics": workload.topics}
+    own |= {"named": workload.hashtags, "vectors": workload.vectors} if workload.vectors else {}
+    return Sizes(*tables, lengths, **own)
 
 
 def prepare(experiment: Experiment, workload: Workload, mesh: Mesh) -> Prepared:
@@ -205,7 +223,7 @@ def _source(experiment: Experiment, workload: Workload, mesh: Mesh) -> tuple[bat
     values = sum(workload.values[name] + (name != HISTORY) * (workload.rows + 1) for name in workload.lengths)
     types = workload.types()
     each = sum(math.prod(shape) * np.dtype(dtype).itemsize for shape, dtype in stored(workload.image).values())
-    fits = 4 * values + each * workload.images <= data.resident_mib * 2**20
+    fits = 4 * values + each * workload.images + 2 * workload.topics * workload.rows <= data.resident_mib * 2**20
     if data.placement == "resident" or (data.placement == "auto" and fits):
         resident = _Resident(workload, mesh)
         return resident, resident.feed(0, 1), "resident"

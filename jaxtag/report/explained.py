@@ -1,14 +1,17 @@
-"""What attention counted of a few posts, as evaluations kept it: words and earlier posts, shaded by weight."""
+"""What attention counted of a few posts, as evaluations kept it: words, earlier posts and regions, with weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxtag.data.images import box_text
 from jaxtag.errors import JaxtagError
 from jaxtag.files import read_json
 from jaxtag.report.document import Block, Heading, Paragraph, Table
 from jaxtag.report.runs import Run
 from jaxtag.report.tables import Weighed
+
+REGIONS = 3  # of an image, those that counted most
 
 
 def blocks(runs: Sequence[Run], part: str) -> list[Block]:
@@ -25,7 +28,7 @@ def blocks(runs: Sequence[Run], part: str) -> list[Block]:
             found += [Heading(f"What {run.name} looked at", 4), Table(rows, columns)]
     if not found:
         return []
-    said = "Attention of runs that have some, on posts of this part: shares of 1, over words or over earlier posts."
+    said = "Attention of runs that have some, on posts of this part: shares of 1, over words, regions or earlier posts."
     return [Heading(f"Where attention lay on the {part} part", 3), Paragraph(said), *found]
 
 
@@ -34,6 +37,8 @@ def _rows(posts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for number, post in enumerate(posts, 1):
         text = _weighed(post["words"]) if "words" in post else post["text"]
         rows.append({"what": f"post {number}", "weight": None, "words": text})
+        for region in sorted(post.get("regions", ()), key=lambda region: -region["weight"])[:REGIONS]:
+            rows.append({"what": "region", "weight": float(region["weight"]), "words": box_text(region["box"])})
         for place, earlier in enumerate(post.get("history", ()), 1):
             words = _weighed(earlier["words"]) if "words" in earlier else earlier["text"]
             rows.append({"what": f"{place} before", "weight": float(earlier["weight"]), "words": words})

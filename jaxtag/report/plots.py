@@ -29,6 +29,7 @@ STYLE: dict[Any, Any] = {
 PANELS = {"precision": "Precision@k", "recall": "Recall@k", "f1": "F1@k", "accuracy": "Accuracy@k"}
 MOST_BARS = 25
 EVERY_BAR = 60  # hashtags up to which each has a bar
+MOST_NUMBERS = 30  # that have a bar of their own
 SMOOTH_FROM = 60  # points from which a running mean is drawn over the raw curve
 
 
@@ -97,6 +98,40 @@ def against_k(systems: Mapping[str, Mapping[str, float]], baselines: Sequence[st
         for axes in panels[1]:
             axes.set_xlabel("k, hashtags recommended")
         _legend(figure, [(*style[n], short(n)) for n in systems])
+    return path
+
+
+def shares(counts: Mapping[str, Mapping[int, int]], title: str, label: str, path: Path) -> Path:
+    """What share of each set's members has which whole number, a bar each; those past `MOST_NUMBERS` are one.
+
+    Args:
+      counts: members by number, by the set's name.
+      title: what is numbered.
+      label: of the share.
+      path: of the PNG.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    style, width = line_styles(list(counts)), 0.8 / max(len(counts), 1)
+    least = min((n for found in counts.values() for n in found), default=1)
+    largest = max((n for found in counts.values() for n in found), default=1)
+    places = np.arange(least, min(largest, MOST_NUMBERS + 1) + 1)
+    with figure_at(path, (9.5, 3.6)) as figure:
+        axes = figure.subplots()
+        for i, (name, found) in enumerate(counts.items()):
+            at = np.minimum(np.fromiter(found, int, len(found)), places[-1]) - least
+            values = np.bincount(at, list(found.values()), len(places))
+            left = places + (i - (len(counts) - 1) / 2) * width
+            axes.bar(left, values / max(values.sum(), 1), color=style[name][0], width=0.92 * width)
+        axes.set(xlabel=title, ylabel=label)
+        axes.set_xlim(least - 0.6, max(places[-1], least + 11) + 0.6)
+        axes.grid(axis="x", visible=False)
+        axes.xaxis.set_major_locator(MaxNLocator(16, integer=True))
+        if largest > MOST_NUMBERS:
+            shown = [n for n in places if n <= MOST_NUMBERS - 2 and n % 2]
+            axes.set_xticks([*shown, places[-1]], [*map(str, shown), f"> {MOST_NUMBERS}"])
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+        _legend(figure, [(*style[n], short(n)) for n in counts])
     return path
 
 

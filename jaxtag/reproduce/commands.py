@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from jaxtag.data.dataset import Dataset
 from jaxtag.errors import JaxtagError
 from jaxtag.training.logs import say
+
+SMALL = 2000  # a dataset with no more training posts is small enough for size tiny as it is
 
 
 class Absent(JaxtagError):
@@ -35,3 +38,24 @@ def prepare_all(commands: Sequence[Sequence[Any]]) -> None:
         prepare(*commands[0])
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda command: prepare(*command), commands[1:]))
+
+
+def few_posts(dataset: Dataset, split: str, name: str, top: int, cap: int) -> str:
+    """The split of a dataset that size tiny takes: `split` where it is small, else one of a few posts, made if need be.
+
+    Args:
+      dataset: whose; its split `default` where `split` is empty.
+      split: the split's name.
+      name: of what is made.
+      top: hashtags of it at most, the most used.
+      cap: posts of each at most.
+
+    Raises:
+      JaxtagError: the dataset has no such split.
+      Absent: it has so few posts that none can be made.
+    """
+    found = dataset.split(split)
+    if len(found.train) <= SMALL:
+        return found.name
+    prepare("split", "--data", dataset.path, "--name", name, "--top", top, "--cap", cap)
+    return name

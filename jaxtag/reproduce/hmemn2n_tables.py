@@ -1,6 +1,5 @@
 """Which runs make which table of the hmemn2n paper, and what came of them, as JSON values."""
 
-import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -8,24 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from jaxtag.crossvalidate import over
-from jaxtag.data.batches import positions_in
+from jaxtag.data.columns import positions_in
 from jaxtag.data.dataset import PARTS, Split
 from jaxtag.data.posts import HISTORY
-from jaxtag.experiment import Experiment, override
 from jaxtag.files import read_json
 from jaxtag.recipes import resolve
-from jaxtag.reproduce.commands import Absent, prepare
+from jaxtag.reproduce.commands import Absent, few_posts, prepare
 from jaxtag.reproduce.hmemn2n_paper import TABLE_1, TABLE_2, TABLE_3
 from jaxtag.reproduce.hmemn2n_work import Work
+from jaxtag.reproduce.seeded import over_seeds
 from jaxtag.systems import find
 from jaxtag.training.logs import say
 
-KS = (1, 2, 3, 4, 5)
-AT_K = tuple(f"{score}@{k}" for k in KS for score in ("precision", "recall", "f1", "accuracy"))
 TINY_SPLIT, TINY_TOP, TINY_CAP = "hmemn2n-tiny", 20, 60  # of size tiny: at most so many hashtags, and posts of each
-TINY_POSTS = 2000  # a dataset with fewer training posts is small enough as it is
-SEEDLESS = "fit"  # systems that a seed changes nothing of
 
 
 def with_split(work: Work) -> Work:
@@ -36,11 +30,7 @@ def with_split(work: Work) -> Work:
     """
     if work.split or work.size != "tiny":
         return work
-    split = work.dataset.split()
-    if len(split.train) > TINY_POSTS:
-        prepare("split", "--data", work.dataset.path, "--name", TINY_SPLIT, "--top", TINY_TOP, "--cap", TINY_CAP)
-        split = work.dataset.split(TINY_SPLIT)
-    return replace(work, split=split.name)
+    return replace(work, split=few_posts(work.dataset, "", TINY_SPLIT, TINY_TOP, TINY_CAP))
 
 
 def table_1(work: Work) -> dict[str, Any]:
@@ -129,29 +119,7 @@ def _vectors(work: Work, split: Split) -> str:
 
 
 def _row(work: Work, folder: Path, name: str, given: Mapping[str, Any], split: Split) -> dict[str, Any]:
-    """A row's runs, a seed each, or what is left of them: mean and spread of the metrics, and the baselines'."""
-    experiment = work.experiment(name, given)
-    seeds = 1 if find(experiment.system).learned == SEEDLESS else work.seeds
-    runs = [_run(work, folder / f"seed-{seed}", name, override(experiment, {"training.seed": seed}), split)
-            for seed in range(seeds)]  # fmt: skip
-    values = {m: [run["mean"][m] for run in runs] for m in AT_K if m in runs[0]["mean"]}
-    baselines = {
-        b: {m: {"mean": v, "spread": 0.0} for m, v in found["mean"].items() if m in AT_K}
-        for b, found in runs[0]["baselines"].items()
-    }
-    return {
-        "metrics": {m: {"mean": statistics.fmean(v), "spread": _spread(v)} for m, v in values.items()},
-        "baselines": baselines,
-        "seeds": seeds,
-    }
-
-
-def _run(work: Work, folder: Path, name: str, experiment: Experiment, split: Split) -> dict[str, Any]:
-    return over(folder, f"hmemn2n/{name}", experiment, work.dataset, split.name, [split])
-
-
-def _spread(values: list[float]) -> float:
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+    return over_seeds(folder, f"hmemn2n/{name}", work.experiment(name, given), work.dataset, split, work.seeds)
 
 
 TABLES: dict[str, Callable[[Work], dict[str, Any]]] = {"1": table_1, "2": table_2, "3": table_3}

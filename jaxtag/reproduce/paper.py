@@ -26,24 +26,44 @@ Overrides = Mapping[str, Mapping[str, Any]]  # of each recipe's fields, by its n
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a reproduction is asked for.
+class Asked:
+    """What a reproduction is asked for, whatever it reads.
 
     Attributes:
-      data, out: folders.
+      out: folder.
       size: of the recipes.
       overrides: of their fields.
     """
 
-    data: Path
     out: Path
     size: str
     overrides: Overrides | None = None
 
     @property
+    def datasets(self) -> Mapping[str, Dataset]:
+        """The datasets by the paper's names for them, opened; the name of a paper's only one is empty."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work(Asked):
+    """The same of a paper with one dataset.
+
+    Attributes:
+      data: its folder.
+    """
+
+    data: Path
+
+    @property
     def dataset(self) -> Dataset:
         """The dataset, opened."""
         return open_dataset(self.data)
+
+    @property
+    def datasets(self) -> Mapping[str, Dataset]:
+        """The one dataset."""
+        return {"": self.dataset}
 
 
 @dataclass(frozen=True)
@@ -67,7 +87,7 @@ class Paper:
     figures: Callable[[Any, Mapping[str, Any]], list[Block]]
 
 
-def reproduce(paper: Paper, work: Work, parts: Sequence[str], said: Mapping[str, Any]) -> dict[str, Any]:
+def reproduce(paper: Paper, work: Asked, parts: Sequence[str], said: Mapping[str, Any]) -> dict[str, Any]:
     """Run what is left to run, and write the tables as far as they are done, after each part.
 
     Args:
@@ -80,10 +100,10 @@ def reproduce(paper: Paper, work: Work, parts: Sequence[str], said: Mapping[str,
       What NAME.json holds: `tables` by number, each with rows of ours and the paper's, or why it is `absent`.
 
     Raises:
-      JaxtagError: the dataset is none, a part is none of the paper's, or a folder below `out` is of other settings.
+      JaxtagError: a dataset is none, a part is none of the paper's, or a folder below `out` is of other settings.
       Preempted: SIGTERM or SIGINT came; the same call goes on from there.
     """
-    dataset = work.dataset
+    datasets = {name: _described(dataset) for name, dataset in work.datasets.items()}
     for wanted in parts:
         if wanted not in paper.tables:
             raise JaxtagError(f"no table {wanted!r} in the {paper.name} paper", nearest(wanted, paper.tables))
@@ -91,7 +111,7 @@ def reproduce(paper: Paper, work: Work, parts: Sequence[str], said: Mapping[str,
     made: dict[str, Any] = {
         "format": FORMAT, "paper": paper.name, "size": work.size, **said,
         "overrides": {name: dict(fields) for name, fields in (work.overrides or {}).items()},
-        "dataset": {"path": str(dataset.path), "name": dataset.info["name"], "fingerprint": dataset.fingerprint},
+        **({"dataset": datasets[""]} if "" in datasets else {"datasets": datasets}),
         "tables": {},
     }  # fmt: skip
     with held(work.out):
@@ -142,9 +162,36 @@ def check_overrides(paper: str, overrides: Overrides | None) -> None:
             raise JaxtagError(f"no recipe {name!r} in the {paper} paper to override fields of", nearest(name, known))
 
 
+def named(given: Sequence[str], option: str, known: Sequence[str], alone: str = "") -> dict[str, str]:
+    """What an option with several NAME=VALUE says, by name; a value without a name is that of `alone`.
+
+    Raises:
+      JaxtagError: a name is not known, given twice or missing; the message names the nearest.
+    """
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        if not equals or (name not in known and Path(one).exists()):
+            name, value = alone, one
+        if not name:
+            raise JaxtagError(f"{option} {one} has no name", f"{option} {known[0]}={one}")
+        if name not in known:
+            raise JaxtagError(f"{option} {one}: there is no {name!r}", nearest(name, known))
+        if not value:
+            raise JaxtagError(f"{option} {one} has nothing behind the name", f"{option} {name}=...")
+        if name in found:
+            raise JaxtagError(f"{option} names {name} twice", "name it once")
+        found[name] = value
+    return found
+
+
 def scores(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Mean and spread of the metrics `names` that are there, of runs as `jaxtag.crossvalidate` has them."""
     return {m: {what: found[what][m] for what in ("mean", "spread")} for m in names if m in found["mean"]}
+
+
+def _described(dataset: Dataset) -> dict[str, str]:
+    return {"path": str(dataset.path), "name": dataset.info["name"], "fingerprint": dataset.fingerprint}
 
 
 def _absent(number: str, table: Mapping[str, Any]) -> list[Block]:

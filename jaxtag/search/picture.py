@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxtag.report.plots import COLOURS, QUIET, figure_at, short
+from jaxtag.report.plots import COLOURS, DASHES, QUIET, figure_at, short
 from jaxtag.search.space import shorter, shown
 
 DECADE = 10.0  # largest over smallest value from which numbers stand on a logarithmic axis
 ACROSS = 3  # panels in a row
+BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}  # of a number on an axis
 
 
 def against_fields(points: Sequence[Mapping[str, Any]], fields: Sequence[str], metric: str, path: Path) -> Path:
@@ -34,6 +35,58 @@ def against_fields(points: Sequence[Mapping[str, Any]], fields: Sequence[str], m
         for axes in panels[:, 0]:
             axes.set_ylabel(f"validation {metric}")
     return path
+
+
+def parallel(points: Sequence[Mapping[str, Any]], fields: Sequence[str], metric: str, path: Path) -> Path:
+    """Parallel coordinates: an axis a field and one of the metric, a line a point, darker the better.
+
+    Args:
+      points: best first, each with `fields`, and unless it diverged `mean` of `metric`; those with `pruned` are dashed.
+      fields, metric, path: as of `against_fields`.
+    """
+    points = [point for point in points if "mean" in point]
+    names = [*(shorter(fields)[field] for field in fields), f"validation {metric}"]
+    places = [_places([point["fields"][field] for point in points]) for field in fields]
+    score = np.array([point["mean"][metric] for point in points])
+    places.append(_places(score.tolist(), decade=np.inf))
+    rank = np.argsort(np.argsort(-score, kind="stable"), kind="stable") / max(1, len(points) - 1)
+    with figure_at(path, (max(5.5, 1.9 * len(names)), 4.2)) as figure:
+        axes = figure.subplots()
+        for i in reversed(range(len(points))):
+            line = [at[i] for at, _ in places]
+            dashes = {"linestyle": DASHES[0]} if "pruned" in points[i] else {}
+            look = {"color": COLOURS[1], "linewidth": 2.6} if i == 0 else {"color": COLOURS[0], "linewidth": 1.3}
+            alpha = 1.0 if i == 0 else 0.9 - 0.7 * float(rank[i])
+            axes.plot(range(len(names)), line, marker="o", markersize=3, alpha=alpha, **look, **dashes)
+        for x, (_, ticks) in enumerate(places):
+            axes.axvline(x, color="#aab2bd", linewidth=0.8, zorder=0)
+            for y, text in ticks:
+                axes.annotate(text, (x, y), (5, 0), textcoords="offset points", fontsize=8, va="center", bbox=BEHIND)
+        axes.set_xticks(range(len(names)), [short(name, 24) for name in names])
+        axes.set_yticks([])
+        axes.grid(False)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.set_xlim(-0.15, len(names) - 0.55)
+    return path
+
+
+def _places(values: Sequence[Any], decade: float = DECADE) -> tuple[np.ndarray, list[tuple[float, str]]]:
+    """Where each value is on an axis from 0 to 1, and what stands at which places of it; logarithmic from `decade`."""
+    order = _ordered(values)
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in order)
+    if not numbers or len(order) == 1:
+        at = {repr(v): (i + 0.5) / len(order) for i, v in enumerate(order)}
+        return np.array([at[repr(v)] for v in values]), [(at[repr(v)], short(shown(v), 16)) for v in order]
+    low, high = float(order[0]), float(order[-1])
+    change = np.log if low > 0 and high / low >= decade else np.asarray
+    scale = lambda x: (change(x) - change(low)) / (change(high) - change(low))  # noqa: E731
+    ticks = order if len(order) <= 5 else [order[0], _middle(order, scale), order[-1]]
+    return scale(np.array(values, float)), [(float(scale(float(v))), f"{v:.3g}") for v in ticks]
+
+
+def _middle(order: Sequence[float], scale: Any) -> float:
+    """The value that stands nearest to the middle of its axis."""
+    return min(order, key=lambda v: abs(float(scale(float(v))) - 0.5))
 
 
 def _panel(axes: Any, points: Sequence[Mapping[str, Any]], field: str, metric: str) -> None:

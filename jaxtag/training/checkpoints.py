@@ -14,18 +14,21 @@ SEALS = "seals.json"  # checksums of every checkpoint's files: Orbax itself does
 NO_METRIC = -1.0  # of a checkpoint between evaluations: never the best
 
 
+def _rank(metrics: dict[str, float]) -> Any:
+    """By the metric; of equal ones the first is the best, as `jaxtag.training.memory` has it."""
+    return metrics["metric"], -metrics.get("step", 0)
+
+
 class Checkpoints:
     """The `checkpoints/` folder of a run: the two newest, and the best by the validation metric."""
 
     def __init__(self, folder: Path):
         """Open or make `folder`; what a killed save left there is removed."""
         policy = preservation_policy.AnyPreservationPolicy(
-            [
-                preservation_policy.LatestN(2),
-                preservation_policy.BestN(get_metric_fn=lambda metrics: metrics["metric"], n=1),
-            ]
+            [preservation_policy.LatestN(2), preservation_policy.BestN(get_metric_fn=_rank, n=1)]
         )
-        options = ocp.CheckpointManagerOptions(preservation_policy=policy, cleanup_tmp_directories=True)
+        # Without best_fn, Orbax would call the newest the best, whatever the policy keeps.
+        options = ocp.CheckpointManagerOptions(best_fn=_rank, preservation_policy=policy, cleanup_tmp_directories=True)
         self._folder = folder
         self._sealed: dict[str, Any] = read_json(folder / SEALS, "list of seals") if (folder / SEALS).exists() else {}
         self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
@@ -43,7 +46,7 @@ class Checkpoints:
             return
         self.wait()
         items = {"state": ocp.args.StandardSave(state), "memory": ocp.args.JsonSave(memory | {"format": FORMAT})}
-        metrics = {"metric": NO_METRIC if metric is None else float(metric)}
+        metrics = {"metric": NO_METRIC if metric is None else float(metric), "step": step}
         self._manager.save(step, args=ocp.args.Composite(**items), metrics=metrics)
 
     def newest(self) -> int | None:
@@ -51,8 +54,19 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> int | None:
-        """Step of the checkpoint to evaluate: the best by the validation metric."""
-        return self._manager.best_step()
+        """Step of the checkpoint to evaluate: the best by the validation metric, as the run remembers it.
+
+        The newest, of a run that was not evaluated yet. (Asked, Orbax names the newest where it does not know metrics.)
+        """
+        newest = self.newest()
+        if newest is None:
+            return None
+        try:
+            found = self._manager.restore(newest, args=ocp.args.Composite(memory=ocp.args.JsonRestore()))
+        except (ValueError, KeyError, OSError, TypeError):
+            return newest  # which says, once restored, what is wrong with it
+        best = found["memory"].get("best_step")
+        return best if best in self._manager.all_steps() else newest
 
     def restore(self, step: int, abstract: Any) -> tuple[Any, dict[str, Any]]:
         """The state, laid out as `abstract` says on whatever mesh it names, and the memory of `step`.

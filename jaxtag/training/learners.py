@@ -11,6 +11,7 @@ from jax import lax
 from jaxtag.data import order
 from jaxtag.data.batches import Source
 from jaxtag.estimators import gibbs
+from jaxtag.experiment import Training
 from jaxtag.fitted import Sampled
 from jaxtag.parallel.mesh import replicated
 from jaxtag.runs import Bound
@@ -89,21 +90,26 @@ class BySteps:
 
     def told(self, sums: Any, step: int, steps: int, seconds: float) -> tuple[dict[str, Any], int | None]:
         """As of `Learner`."""
-        loss, weight, norm, rates, rows = (np.asarray(jax.device_get(sums[k]))[:steps] for k in SUMS)
-        bad = ~(np.isfinite(loss) & np.isfinite(norm))
-        row = {
-            "loss": float(loss.sum() / weight.sum()),
-            "gradient_norm": float(norm.mean()),
-            "learning_rate": float(f"{rates[-1]:.7g}"),  # as it is written: a float32 has no more digits
-            "posts_per_second": steps * self._training.batch / seconds,
-        }
-        if rows.any():  # row-sparse tables: the most rows a step touched, and the steps that touched too many
-            row |= {"rows": int(rows.max()), "overflowed": int((rows > self._training.rows).sum())}
-        return row, step + int(bad.argmax()) if bad.any() else None
+        return told(self._training, sums, step, steps, seconds)
 
     def lower(self, rate: float) -> None:
         """As of `Learner`."""
         self.numbers = self.numbers | {"learning_rate": jax.device_put(np.float32(rate), self._put)}
+
+
+def told(training: Training, sums: Any, step: int, steps: int, seconds: float) -> tuple[dict[str, Any], int | None]:
+    """What `steps` steps of a gradient system from `step` told, as of `Learner.told`."""
+    loss, weight, norm, rates, rows = (np.asarray(jax.device_get(sums[k]))[:steps] for k in SUMS)
+    bad = ~(np.isfinite(loss) & np.isfinite(norm))
+    row = {
+        "loss": float(loss.sum() / weight.sum()),
+        "gradient_norm": float(norm.mean()),
+        "learning_rate": float(f"{rates[-1]:.7g}"),  # as it is written: a float32 has no more digits
+        "posts_per_second": steps * training.batch / seconds,
+    }
+    if rows.any():  # row-sparse tables: the most rows a step touched, and the steps that touched too many
+        row |= {"rows": int(rows.max()), "overflowed": int((rows > training.rows).sum())}
+    return row, step + int(bad.argmax()) if bad.any() else None
 
 
 class BySweeps:

@@ -20,8 +20,11 @@ def say(text: str) -> None:
 class Log:
     """`metrics.jsonl` of a run, its TensorBoard folder where there is one, and its progress bar."""
 
-    def __init__(self, run: Path, step: int, total: int, tensorboard: bool = False):
-        """Go on writing in `run` from `step`; what is past it, of a run that was killed later, is dropped."""
+    def __init__(self, run: Path, step: int, total: int, tensorboard: bool = False, bar: bool = True):
+        """Go on writing in `run` from `step`; what is past it, of a run that was killed later, is dropped.
+
+        Without `bar` there is none: the run is one of many.
+        """
         path, kept = run / "metrics.jsonl", []
         if path.exists():
             for line in path.read_text(encoding="utf-8").split("\n"):
@@ -39,7 +42,7 @@ class Log:
             initial=step,
             unit="step",
             file=sys.stderr,
-            disable=not sys.stderr.isatty(),
+            disable=not (bar and sys.stderr.isatty()),
             dynamic_ncols=True,
             smoothing=0.1,
         )

@@ -3,7 +3,9 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,10 @@ from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.learners import BySteps, BySweeps, Learner
 from jaxtag.training.logs import Log, say
 from jaxtag.training.memory import Memory
-from jaxtag.training.trainable import check_training, cropped
+from jaxtag.training.trainable import check_training, cropped, few_others
 from jaxtag.training.validation import Loss
+
+_watch: ContextVar[Callable[[int, dict[str, float]], None] | None] = ContextVar("watch", default=None)
 
 
 def train(run: Path, recipe: str, bound: Bound, start: Callable[[Any], Any] = lambda state: state) -> dict[str, Any]:
@@ -52,6 +56,16 @@ def train(run: Path, recipe: str, bound: Bound, start: Callable[[Any], Any] = la
             return trainer.run()
         finally:
             trainer.close()
+
+
+@contextmanager
+def watched(watch: Callable[[int, dict[str, float]], None]) -> Iterator[None]:
+    """While open, `watch(step, metrics)` hears of every evaluation, once it is saved; what it raises ends the run."""
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)
 
 
 def initial_vectors(bound: Bound) -> np.ndarray | None:
@@ -98,7 +112,7 @@ class Trainer:
             f"{parameters(bound):,} parameters; {len(bound.split.train):,} posts, "
             f"{len(bound.split.hashtags)} hashtags; {self._per_epoch} steps an epoch; mesh {dict(bound.mesh.shape)}"
         )
-        if said := cropped(bound):
+        for said in filter(None, (cropped(bound), few_others(bound))):
             say(said)
         self._evaluator = Evaluator(bound, source, bound.split.hashtags)
         self._loss = Loss(self._learner.loss, source, bound.experiment.evaluation.batch, bound.mesh)
@@ -113,7 +127,7 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Train to the end, or until stopped early or asked to stop."""
         stop = threading.Event()
-        with _signals(stop), jax.transfer_guard("disallow"):
+        with signals(stop), jax.transfer_guard("disallow"):
             self._clock = time.perf_counter()
             while not self._memory.finished:
                 steps = min(
@@ -200,6 +214,8 @@ class Trainer:
             + (f"; learning rate {m.learning_rate(self._training):.3g} from here" if m.drops > before.drops else "")
         )
         self._save(value)
+        if watch := _watch.get():
+            watch(self._step, found)
         self._clock = time.perf_counter()
 
     def _save(self, metric: float | None) -> None:
@@ -221,7 +237,7 @@ class Trainer:
         }
 
 
-class _signals:
+class signals:
     """While open, SIGTERM and SIGINT set an event instead of ending the process."""
 
     def __init__(self, stop: threading.Event):

@@ -11,15 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtag.data import columns
-from jaxtag.data.batches import Source, positions_in
+from jaxtag.data.batches import Source
+from jaxtag.data.columns import positions_in
 from jaxtag.estimators import choosing, conse, eszsl, standard
 from jaxtag.estimators.methods import METHODS, most_probable, scaled
 from jaxtag.estimators.moments import Moments
 from jaxtag.runs import Bound
 from jaxtag.training.branches import branch
 from jaxtag.training.choice import HeldOut, folds_of, hits, without
-from jaxtag.training.encoders import given, train_encoder, usable_vectors
+from jaxtag.training.encoders import given, train_encoder
 from jaxtag.training.features import Features
+from jaxtag.training.vectors import usable_vectors
 from jaxtag.zero_shot import Fitted
 
 Learned = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]  # arrays, what was chosen, what was tried

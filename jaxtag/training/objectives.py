@@ -6,15 +6,17 @@ changes nothing but the order of additions.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from jaxtag.layers.comparing import Compared
 from jaxtag.layers.decoding import with_end
 from jaxtag.layers.sequences import targets
 
 DRAWN = 1 << 31  # apart from the draws of dropout, which count from 0
-Loss = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+Loss = Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Objective:
 
     def __call__(
         self,
-        logits: jax.Array,
+        logits: Any,
         labels: jax.Array,
         allowed: jax.Array,
         smoothing: jax.Array,
@@ -148,10 +150,43 @@ def sequence(
     return each.sum(axis=1), weight
 
 
+def hinge(found: Compared, labels: jax.Array, allowed: jax.Array, smoothing: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of each pair of views a, b, the mean over pairs of what is violated, by row and by column (SYSTEMS 3.9):
+
+    max_j [margin + a_i·b_j − a_i·b_i]₊ + max_j [margin + a_j·b_i − a_i·b_i]₊, weight 1.
+
+    The j are the other posts of the batch that have the view; with `found.others`, but those with the very same
+    hashtags, whose view of them is the same. So a post's loss is of its batch: it grows with it, and a batch cannot be
+    divided. Without `found.hardest` sums stand for the maxima. A pair of which a post lacks a view adds nothing.
+
+    Args:
+      found: the pairs.
+      labels: `[B, H]` int32, −1 padded.
+      allowed, smoothing: have no part.
+
+    Returns:
+      Loss `[B]` and weight `[B]`, float32.
+    """
+    ordered = jnp.sort(labels, axis=1)
+    apart = (ordered[:, None] != ordered[None]).any(2) if found.others else ~jnp.eye(len(labels), dtype=bool)
+    scores = jnp.einsum("pbd,pcd->pbc", found.left, found.right)
+    own = (found.left * found.right).sum(-1)
+    both = found.left_real & found.right_real
+
+    def violated(other: jax.Array, real: jax.Array, counts: jax.Array, axis: int) -> jax.Array:
+        each = jnp.where(real & counts & apart, jnp.maximum(found.margin + scores - other, 0), 0)
+        return each.max(axis) if found.hardest else each.sum(axis)
+
+    by_row = violated(own[:, :, None], both[:, :, None], found.right_real[:, None], 2)
+    by_column = violated(own[:, None], both[:, None], found.left_real[:, :, None], 1)
+    return (by_row + by_column).mean(0), both.any(0).astype(jnp.float32)
+
+
 OBJECTIVES: dict[str, Objective] = {
     "pairs": Objective(pairs),
     "single": Objective(single),
     "random_one": Objective(evenly, draws=True),
     "sigmoid": Objective(sigmoid, independent=True),
     "sequence": Objective(sequence),
+    "hinge": Objective(hinge, couples=True),
 }

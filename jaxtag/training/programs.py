@@ -32,7 +32,8 @@ ROWS = 4096  # row numbers of a training part are padded to a multiple of this: 
 # Of `training`: arguments of the step, and what the host alone reads.
 NUMBERS = (
     "learning_rate", "weight_decay", "smoothing", "warmup", "epochs", "steps", "seed", "plateau_factor",
-    "plateau_patience", "evaluate_every", "patience", "checkpoint_minutes", "dispatch_seconds", "tensorboard",
+    "plateau_patience", "drop_after", "evaluate_every", "patience", "checkpoint_minutes", "dispatch_seconds",
+    "tensorboard",
 )  # fmt: skip
 
 
@@ -88,15 +89,17 @@ def shape_of(bound: Bound, source: Source) -> Shape:
 def without_numbers(experiment: Experiment) -> Experiment:
     """`experiment` with whatever a program is told, or never asks, at its default.
 
-    What `data`, `evaluation` and `parallel` decide of a program is in sizes, source and mesh. An l2 above 0 is 1: that
-    there is one is compiled.
+    What `data`, `evaluation` and `parallel` decide of a program is in sizes, source and mesh, but for hashtags that the
+    step itself shuffles. An l2 above 0 is 1: that there is one is compiled.
     """
     training, model = experiment.training, experiment.model
     defaults = {f.name: f.default for f in dataclasses.fields(training) if f.name in NUMBERS}
     training = replace(training, **defaults, l2=float(training.l2 > 0))
     if hasattr(model, "dropout"):
         model = replace(model, dropout=0.0)
-    rest: dict[str, Any] = {"data": Data(), "evaluation": Evaluation(), "parallel": Parallel()}
+    order = experiment.data.hashtag_order
+    data = Data(hashtag_order=order) if order == "shuffled_each_time" else Data()
+    rest: dict[str, Any] = {"data": data, "evaluation": Evaluation(), "parallel": Parallel()}
     if experiment.encoder:
         rest["encoder"] = without_numbers(experiment.encoder)
     return replace(experiment, model=model, training=training, **rest)

@@ -47,7 +47,8 @@ def sparse_tables(system: System, training: Training) -> tuple[Indexed, ...]:
     if not training.rows:
         return ()
     lazy = training.optimizer == "lazy_adam"
-    return tuple(g for g in system.entry.indexed if lazy or getattr(system.sizes, g.size) >= PAYS * training.rows)
+    found = (g for g in system.entry.indexed if g.tables)
+    return tuple(g for g in found if lazy or getattr(system.sizes, g.size) >= PAYS * training.rows)
 
 
 def by_rows(system: System, sized: Callable[[System], Step], training: Training, mesh: Mesh | None) -> Step:
@@ -124,7 +125,7 @@ def gradient_by_rows(system: System, sized: Callable[[System], Gradient], mesh: 
         return x if mesh is None else lax.with_sharding_constraint(x, replicated(mesh))
 
     def gradient(params: Any, collections: Any, batch: Any, numbers: Any, keys: jax.Array) -> Any:
-        ids = {g: _ids(batch, g.columns) for g in system.entry.indexed}
+        ids = {g: _ids(batch, g.columns) for g in system.entry.indexed if g.tables}
         ids = {g: everywhere(x) for g, x in ids.items() if getattr(system.sizes, g.size) >= PAYS * x.size}
         if not ids:
             return whole(params, collections, batch, numbers, keys)

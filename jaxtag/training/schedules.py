@@ -1,6 +1,7 @@
 """Schedules: the share of the learning rate that a step takes, a pure function of the step and of two numbers.
 
 `plateau` is `constant` here: the loop lowers the learning rate itself, between dispatches (`jaxtag.training.memory`).
+So is `drop`, whose fall `rate` takes from two numbers of its own.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,11 @@ def total_steps(training: Training, posts: int) -> int:
 def warmup_steps(training: Training, posts: int) -> float:
     """Steps of warm-up, fractions kept: `training.warmup`, below 1 as a share of all steps."""
     return training.warmup if training.warmup >= 1 else training.warmup * total_steps(training, posts)
+
+
+def drop_step(training: Training, posts: int) -> float:
+    """Steps of `training.drop_after` epochs."""
+    return training.drop_after * order.steps_per_epoch(posts, training.batch)
 
 
 def constant(step: jax.Array, warmup: jax.Array, total: jax.Array) -> jax.Array:
@@ -48,10 +54,14 @@ SCHEDULES: dict[str, Callable[[jax.Array, jax.Array, jax.Array], jax.Array]] = {
     "linear": linear,
     "noam": noam,
     "plateau": constant,
+    "drop": constant,
 }
 
 
 def rate(training: Training, numbers: dict[str, jax.Array], step: jax.Array) -> jax.Array:
     """The learning rate at `step`, steps done before it; float32, traceable."""
-    share = SCHEDULES[training.schedule](step.astype(jnp.float32), numbers["warmup"], numbers["total"])
+    step = step.astype(jnp.float32)
+    share = SCHEDULES[training.schedule](step, numbers["warmup"], numbers["total"])
+    if training.schedule == "drop":
+        share = share * jnp.where(step < numbers["drop"], 1, numbers["drop_factor"])
     return numbers["learning_rate"] * share

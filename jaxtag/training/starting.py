@@ -1,6 +1,7 @@
-"""What a run starts from beyond what is drawn: weights that others have trained, named by its model's settings."""
+"""What a run starts from beyond what is drawn: weights or word vectors that its model's settings name."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from jaxtag.errors import JaxtagError
 from jaxtag.models import lxmert, multilabel_resnet, resnet
 from jaxtag.runs import Bound
 from jaxtag.training.pretrained import merged, read
+from jaxtag.training.vectors import with_vectors
 from jaxtag.training.weight_files import weights_at
+from jaxtag.zero_shot import Embedding
 
 State = dict[str, Any]
 SCRATCH = "scratch"
@@ -18,6 +21,8 @@ SCRATCH = "scratch"
 def start_of(bound: Bound) -> Callable[[State], State]:
     """From the state before the first step as drawn to the one that the run of `bound` starts from."""
     settings = bound.experiment.model
+    if isinstance(bound.system, Embedding):
+        return partial(with_vectors, bound)
     if isinstance(settings, multilabel_resnet.Settings) and settings.end_to_end and settings.weights != "none":
         return lambda state: _from_keras(state, settings)
     if isinstance(settings, lxmert.Settings) and settings.init != SCRATCH:

@@ -17,7 +17,7 @@ from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import replicated, state_shardings, unbox
 from jaxtag.systems import System
 from jaxtag.training.optimizers import Optimizer
-from jaxtag.training.schedules import total_steps, warmup_steps
+from jaxtag.training.schedules import drop_step, total_steps, warmup_steps
 
 INITIAL, DROPOUT = 0, 1  # streams of random numbers
 State = dict[str, Any]
@@ -48,6 +48,8 @@ def numbers_of(experiment: Experiment, rows: np.ndarray, hashtags: int, table: i
     return rates | {
         "warmup": np.float32(warmup_steps(training, len(rows))),
         "total": np.float32(total_steps(training, len(rows))),
+        "drop": np.float32(drop_step(training, len(rows))),
+        "drop_factor": np.float32(training.plateau_factor),
         "dropout": np.float32(getattr(experiment.network.model, "dropout", 0)),
         "seed": np.uint32(training.seed),
         "rows": rows.astype(np.int32),

@@ -55,11 +55,11 @@ def make_train_step(system: System, optimizer: Optimizer, mesh: Mesh | None = No
     return by_rows(system, sized, optimizer.training, mesh)
 
 
-def make_dispatch(step: Step, source: Source, batch: int, abstract: State, mesh: Mesh) -> Any:
-    """`dispatch(state, numbers, feed, steps) -> (state, sums)`: up to `source.steps` steps, compiled once.
+def many_steps(step: Step, source: Source, batch: int) -> Any:
+    """`dispatch(state, numbers, feed, steps) -> (state, sums)`: up to `source.steps` steps; traceable.
 
     The number of steps is traced, so chunks of any lengths give the same bits from one compilation.
-    `sums` holds each step's sums, `[source.steps]`; those past `steps` are zeros. The state is donated.
+    `sums` holds each step's sums, `[source.steps]`; those past `steps` are zeros.
     """
 
     def dispatch(state: State, numbers: dict[str, Any], feed: Any, steps: jax.Array) -> tuple[State, Any]:
@@ -71,10 +71,15 @@ def make_dispatch(step: Step, source: Source, batch: int, abstract: State, mesh:
         kept = {name: jnp.zeros(source.steps) for name in SUMS}
         return lax.fori_loop(0, steps, body, (state, kept))
 
+    return dispatch
+
+
+def make_dispatch(step: Step, source: Source, batch: int, abstract: State, mesh: Mesh) -> Any:
+    """`many_steps` of a state that lies as `abstract` says on `mesh`, compiled once; the state is donated."""
     shardings = jax.tree.map(lambda x: x.sharding, abstract)
     same = replicated(mesh)
     return jax.jit(
-        dispatch,
+        many_steps(step, source, batch),
         donate_argnums=0,
         in_shardings=(shardings, same, source.feed_shardings(), same),
         out_shardings=(shardings, same),

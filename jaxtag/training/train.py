@@ -8,13 +8,15 @@ import jax
 from jaxtag.data.unseen import check_apart
 from jaxtag.files import held
 from jaxtag.fitted import FittedSystem
+from jaxtag.layers.parameters import CONSTANTS
 from jaxtag.runs import Bound, begin, restore_best
 from jaxtag.training import loop
-from jaxtag.training.encoders import train_encoder, usable_vectors
+from jaxtag.training.encoders import train_encoder
 from jaxtag.training.fitting import check_fitting, fit
 from jaxtag.training.starting import start_of
 from jaxtag.training.trainable import check_candidates, check_training
-from jaxtag.zero_shot import BRANCH, CONSTANTS, Joint
+from jaxtag.training.vectors import usable_vectors
+from jaxtag.zero_shot import BRANCH, Joint
 
 
 def train(run: Path, recipe: str, bound: Bound) -> dict[str, Any]:

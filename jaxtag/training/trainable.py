@@ -4,12 +4,15 @@ import numpy as np
 
 from jaxtag.data.posts import WORDPIECES
 from jaxtag.errors import JaxtagError
+from jaxtag.evaluation.lists import check_threshold
 from jaxtag.fitted import Sampled
 from jaxtag.parallel.mesh import check_batch
 from jaxtag.runs import Bound
 from jaxtag.training.logs import check_tensorboard
+from jaxtag.zero_shot import Embedding
 
 NAMED = 5  # rows that a line names
+FEW = 64  # posts of a batch, below which the hardest of the others is seldom hard
 
 
 def check_training(bound: Bound) -> None:
@@ -18,10 +21,11 @@ def check_training(bound: Bound) -> None:
     Raises:
       JaxtagError: the batch or a part of it does not divide over the mesh or is larger than the training part,
         the validation part is empty, the system, split or accumulation does not fit the objective, or tensorboardX is
-        asked for and absent.
+        asked for and absent; there is a threshold and hashtags have no probability of their own.
     """
     training, split = bound.experiment.training, bound.split
     _check_objective(bound)
+    check_threshold(bound, bound.experiment.evaluation.threshold)
     split.part("validation")  # what early stopping and the best checkpoint go by
     if training.tensorboard:
         check_tensorboard()
@@ -71,6 +75,17 @@ def cropped(bound: Bound) -> str:
     return _cropped(rows, counts, most, "hashtags", f"only the first {most} are learned (model.most)")
 
 
+def few_others(bound: Bound) -> str:
+    """What is to be said of a batch whose posts are compared with each other; empty where it is large enough."""
+    training = bound.experiment.training
+    if not bound.system.objective or not bound.system.objective.couples or training.batch >= FEW:
+        return ""
+    return (
+        f"training.batch is {training.batch}: by training.objective {training.objective} a post is told from the other "
+        f"{training.batch - 1} of its batch, which are few; its authors' batch is 128"
+    )
+
+
 def _cropped(rows: np.ndarray, counts: np.ndarray, most: int, what: str, done: str) -> str:
     if not (long := np.flatnonzero(counts > most)).size:
         return ""
@@ -84,6 +99,19 @@ def _cropped(rows: np.ndarray, counts: np.ndarray, most: int, what: str, done: s
 def _check_objective(bound: Bound) -> None:
     """Refuse an objective that the system's scores are not made for."""
     objective, entry = bound.experiment.training.objective, bound.system.entry
+    if (objective == "hinge") != isinstance(bound.system, Embedding):
+        wanted = "hinge" if objective != "hinge" else "pairs"
+        what = "has views of a post" if wanted == "hinge" else "has no views of a post to compare"
+        raise JaxtagError(
+            f"{entry.name} {what}, and does not learn by training.objective {objective}",
+            f"--training.objective {wanted}",
+        )
+    if bound.experiment.training.head_posts and not (entry.output == "table" and objective in ("pairs", "single")):
+        raise JaxtagError(
+            f"training.head_posts is {bound.experiment.training.head_posts}, but {entry.name} has no softmax over "
+            f"hashtags that it learns by training.objective {objective}",
+            "--training.head_posts 0",
+        )
     if (entry.output == "decode") == (objective == "sequence") or isinstance(bound.system, Sampled):
         return
     if entry.output == "decode":

@@ -13,13 +13,12 @@ from jaxtag.parallel.mesh import replicated
 from jaxtag.systems import System
 
 
-def make_sums(system: System, source: Source, mesh: Mesh) -> Callable[..., Any]:
-    """`sums(variables, numbers, feed, valid)`: loss and weight of the posts of a feed that are `valid`, jitted.
+def validation_sums_of(system: System, source: Source) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """`sums(variables, numbers, feed, valid)`: loss and weight of the posts of a feed that are `valid`; traceable.
 
     Args:
       system: whose objective; without dropout, in float32, with the training's smoothing.
       source: that fetches the feed.
-      mesh: where.
     """
 
     def validation_sums(variables: Any, numbers: Any, feed: Any, valid: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -27,7 +26,12 @@ def make_sums(system: System, source: Source, mesh: Mesh) -> Callable[..., Any]:
         loss, weight, _ = system.loss(params, collections, source.fetch_rows(feed), numbers, None)
         return jnp.where(valid, loss, 0).sum(), jnp.where(valid, weight, 0).sum()
 
-    return jax.jit(validation_sums, out_shardings=replicated(mesh))
+    return validation_sums
+
+
+def make_sums(system: System, source: Source, mesh: Mesh) -> Callable[..., Any]:
+    """`validation_sums_of`, jitted, on `mesh`."""
+    return jax.jit(validation_sums_of(system, source), out_shardings=replicated(mesh))
 
 
 class Loss:

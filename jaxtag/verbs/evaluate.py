@@ -10,6 +10,7 @@ EXAMPLES = """\
   jaxtag evaluate RUN
   jaxtag evaluate RUN --part validation --json
   jaxtag evaluate RUN --among all          of a split with unseen hashtags: seen and unseen candidates together
+  jaxtag evaluate RUN --threshold 0.5      every hashtag of that probability or more, of runs with the objective sigmoid
 """
 
 
@@ -20,6 +21,7 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--among", default="split", metavar="WHICH", help="candidates: the split's, those seen, or all (split)"
     )
+    p.add_argument("--threshold", type=float, metavar="P", help=shared.THRESHOLD)
 
 
 def run(args: argparse.Namespace) -> shared.Said:
@@ -29,7 +31,7 @@ def run(args: argparse.Namespace) -> shared.Said:
     from jaxtag.report.tables import metrics_table
 
     keep_compiled()
-    found = evaluate(args.run, args.part, args.data, args.among)
+    found = evaluate(args.run, args.part, args.data, args.among, args.threshold)
     said = [metrics_table({found["recipe"]: found, **found["baselines"]}), *notes(found)]
     return found, "\n\n".join(said)
 
@@ -42,6 +44,13 @@ def notes(found: dict[str, Any]) -> list[str]:
         each = ", ".join(f"{name} {g[name]:.3f}" for name in names)
         macro = ", ".join(f"{name} {g[name + '_macro']:.3f}" for name in names)
         said.append(f"accuracy@1 by kind of hashtag: {each}; each hashtag alike: {macro}")
+    if "threshold" in found:
+        t = found["threshold"]
+        scores = ", ".join(f"{name} {t[name]:.3f}" for name in ("precision", "recall", "f1", "accuracy"))
+        said.append(
+            f"every hashtag of probability {t['probability']:g} or more: {scores}; {t['predicted']:.2f} a post, none "
+            f"to {t['empty']:.1%} of posts"
+        )
     if "vectors" in found:
         v = found["vectors"]
         words = (

@@ -19,6 +19,7 @@ EXAMPLES = """\
   jaxtag recommend RUN "sunset over the harbour tonight" --author ann --explain
   jaxtag recommend RUN "sunset over the harbour tonight" --image photo.jpg
   jaxtag recommend RUN --image photo.jpg
+  jaxtag recommend RUN "sunset over the harbour tonight" -k 20 --threshold 0.5     up to 20 of that probability or more
   jaxtag recommend RUN < posts.jsonl > recommended.jsonl     lines like {"text": "..."}
 runs that read images: a line may have "image": "photo.jpg", beside the text or in its place
 runs that read history: a line may have "author": "ann", whose latest posts in the dataset are read, or
@@ -36,10 +37,11 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("text", nargs="?", metavar="TEXT", help="a post; without it, JSON lines on standard input")
     p.add_argument("--image", type=Path, metavar="FILE", help="its image, of runs that read images")
     p.add_argument("-k", type=int, default=5, help="how many hashtags (5)")
+    p.add_argument("--threshold", type=float, metavar="P", help=shared.THRESHOLD)
     p.add_argument("--candidates", metavar="A,B,C", help=AMONG)
     p.add_argument("--candidates-file", type=Path, metavar="F", help="the same, one a line")
     p.add_argument("--author", default="", metavar="ID", help="who wrote TEXT: their posts in the dataset are read too")
-    p.add_argument("--explain", action="store_true", help="say which words and which earlier posts counted")
+    p.add_argument("--explain", action="store_true", help="say which words, regions and earlier posts counted")
 
 
 def run(args: argparse.Namespace) -> shared.Said:
@@ -54,7 +56,8 @@ def run(args: argparse.Namespace) -> shared.Said:
     if args.author and args.text is None and args.image is None:
         raise JaxtagError("--author goes with a TEXT", 'in JSON lines, name each line\'s "author"')
     image = read_named(args.image) if args.image else b""
-    recommender = open_recommender(args.run, args.k, args.candidates, args.candidates_file, args.data, args.explain)
+    among = args.candidates, args.candidates_file
+    recommender = open_recommender(args.run, args.k, *among, args.data, args.explain, args.threshold)
     if args.text is None and args.image is None:
         return recommend_lines(recommender, sys.stdin.buffer, sys.stdout), ""
     _check(args, recommender.reader)
@@ -62,7 +65,8 @@ def run(args: argparse.Namespace) -> shared.Said:
     if is_stranger(recommender, request):
         print(f"jaxtag: --author {args.author}: {STRANGER}", file=sys.stderr)
     found = recommender.answer([request])[0]
-    said = ["\n".join(map(_line, found["hashtags"]))] + ([render(found["explanation"])] if args.explain else [])
+    none = f"no hashtag has a probability of {recommender.threshold:g} or more"
+    said = ["\n".join(map(_line, found["hashtags"])) or none] + ([render(found["explanation"])] if args.explain else [])
     asked = {"text": args.text, "image": args.image and str(args.image), "author": args.author}
     return {**{name: value for name, value in asked.items() if value}, **found}, "\n\n".join(said)
 

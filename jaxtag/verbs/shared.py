@@ -6,6 +6,7 @@ from typing import Any
 
 Said = tuple[Any, str]  # what --json prints, and what a person reads instead
 
+THRESHOLD = "recommend what has this probability or more, of runs with the objective sigmoid; 0 is none (the run's own)"
 OVERRIDES = """\
 every field of the experiment can be set: --training.learning_rate 3e-4 --model.dropout 0.3
 --data.length 32 --parallel.fsdp 4 (the run's experiment.json lists them all)

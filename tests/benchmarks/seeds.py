@@ -18,7 +18,7 @@ from jaxtag.evaluation import bootstrap
 from jaxtag.report.tables import markdown
 from jaxtag.runs import open_run
 
-METRICS = ("precision@1", "recall@1", "f1@1", "f1@5")
+METRICS = ("precision@1", "recall@1", "f1@1", "f1@5", "recall@5")
 
 
 def accounts(dataset: Dataset, posts: Path, author: str, without: str) -> np.ndarray:
@@ -51,19 +51,35 @@ def rankings(systems: list[str]) -> tuple[dict[str, np.ndarray], np.ndarray, np.
     return found, gold, rows
 
 
-def scores(found: dict[str, np.ndarray], gold: np.ndarray) -> str:
+def scores(found: dict[str, np.ndarray], gold: np.ndarray, metric: str) -> str:
     """A row of means over seeds for each system, the best first."""
     rows = []
     for name, ranked in found.items():
-        means = {m: bootstrap.intervals(ranked, gold, m) for m in METRICS}
-        each = [bootstrap.intervals(run, gold, "f1@1", draws=2)["value"] for run in ranked]
+        means = {m: bootstrap.intervals(ranked, gold, m) for m in dict.fromkeys((*METRICS, metric))}
+        each = each_seed(ranked, gold, metric)
         row = {"system": name} | {m: f"{v['value']:.4f}" for m, v in means.items()}
-        row["f1@1 of seeds"] = ", ".join(f"{v:.4f}" for v in each) if len(each) > 1 else "–"
+        row[f"{metric} of seeds"] = ", ".join(f"{v:.4f}" for v in each) if len(each) > 1 else "–"
         row["deviation"] = f"{np.std(each, ddof=1):.4f}" if len(each) > 1 else "–"
-        row["f1@1, 95 %"] = f"{means['f1@1']['low']:.4f} to {means['f1@1']['high']:.4f}"
+        row[f"{metric}, 95 %"] = f"{means[metric]['low']:.4f} to {means[metric]['high']:.4f}"
         rows.append(row)
-    rows.sort(key=lambda row: row["f1@1"], reverse=True)
+    rows.sort(key=lambda row: row[metric], reverse=True)
     return markdown(rows, list(rows[0]))
+
+
+def each_seed(ranked: np.ndarray, gold: np.ndarray, metric: str) -> list[float]:
+    """The metric of each run of `ranked [S, n, K]`."""
+    return [bootstrap.intervals(run, gold, metric, draws=2)["value"] for run in ranked]
+
+
+def ahead(a: np.ndarray, b: np.ndarray, gold: np.ndarray, metric: str) -> dict[str, str]:
+    """How far a system is ahead of another: over posts drawn anew, and, of as many seeds, seed by seed."""
+    d = bootstrap.paired(a, b, gold, metric)
+    values = [np.array(each_seed(runs, gold, metric)) for runs in (a, b)]
+    row = {f"{metric} by": f"{d['difference']:+.4f}", "95 %": f"{d['low']:+.4f} to {d['high']:+.4f}"}
+    if len(a) == len(b) > 1:
+        pairs = values[0] - values[1]
+        row["seed by seed"] = f"{(pairs > 0).sum()} of {len(pairs)}, deviation {pairs.std(ddof=1):.4f}"
+    return row | {"times": f"{values[0].mean() / values[1].mean():.3f}"}
 
 
 def main() -> None:
@@ -71,6 +87,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("systems", nargs="+", metavar="NAME=RUN,RUN", help="runs of a system, one a seed")
     parser.add_argument("--against", nargs="*", default=[], metavar="A:B", help="say how far A is ahead of B")
+    parser.add_argument("--metric", default="f1@1", help="what is compared (f1@1)")
     parser.add_argument("--posts", type=Path, help="the Parquet file that the dataset was made from")
     parser.add_argument("--author", default="author", help="its column of authors")
     parser.add_argument("--without", default="", metavar="COL=VALUE", help="count without the accounts so marked")
@@ -83,22 +100,12 @@ def main() -> None:
         parts[f"{kept.sum():,} posts, without {args.without}"] = kept
     for what, kept in parts.items():
         some = {name: ranked[:, kept] for name, ranked in found.items()}
-        print(f"\n{what}\n\n{scores(some, gold[kept])}\n")
-        ahead = []
+        print(f"\n{what}\n\n{scores(some, gold[kept], args.metric)}\n")
+        rows_ahead = []
         for a, b in (pair.split(":") for pair in args.against):
-            d = bootstrap.paired(some[a], some[b], gold[kept])
-            values = [bootstrap.intervals(some[name], gold[kept], draws=2)["value"] for name in (a, b)]
-            ahead.append(
-                {
-                    "ahead": a,
-                    "behind": b,
-                    "f1@1 by": f"{d['difference']:+.4f}",
-                    "95 %": f"{d['low']:+.4f} to {d['high']:+.4f}",
-                    "times": f"{values[0] / values[1]:.3f}",
-                }
-            )
-        if ahead:
-            print(markdown(ahead, list(ahead[0])))
+            rows_ahead.append({"ahead": a, "behind": b} | ahead(some[a], some[b], gold[kept], args.metric))
+        if rows_ahead:
+            print(markdown(rows_ahead, list(rows_ahead[0])))
 
 
 if __name__ == "__main__":

@@ -114,6 +114,38 @@ def test_their_files_are_read_and_ours_by_them(tmp_path: Path) -> None:
     assert set(open_weights(tmp_path / "ours" / "model.safetensors")) == set(state)
 
 
+def test_an_exported_run_is_theirs(tmp_path: Path) -> None:
+    """Loaded whole, nothing missing and nothing over, and with our outputs for the posts of the dataset."""
+    from jaxtag.cli import main
+    from jaxtag.data.dataset import open_dataset
+    from jaxtag.recipes import resolve
+    from jaxtag.runs import bind, open_run, restore_best
+    from jaxtag.training.train import train
+    from tests import toy, toy_zero_shot
+
+    dataset = open_dataset(toy_zero_shot.make(tmp_path / "data", 80))
+    settings = {"training.steps": 1, "training.batch": 16, "evaluation.batch": 16}
+    experiment = resolve("lxmert4hashtag/lxmert", "tiny", settings)
+    train(tmp_path / "run", "lxmert4hashtag/lxmert", bind(experiment, dataset, dataset.split(), jax.devices()[:1]))
+    main(["export", str(tmp_path / "run"), "--out", str(tmp_path / "lxmert")])
+    loading = {"output_loading_info": True}
+    model, info = transformers.LxmertModel.from_pretrained(tmp_path / "lxmert", **loading)
+    assert not any(info[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    bound, _ = open_run(tmp_path / "run")
+    batch = bound.reading.gather(bound.split.test[:4])
+    assert batch["wordpieces"].max() < model.config.vocab_size
+    params = restore_best(tmp_path / "run", bound)["params"]
+    found = bound.system.module.apply({"params": params}, batch, 0.0, None, method="encode")
+    real, objects = batch["wordpieces"] != 0, np.arange(toy.CELLS) < batch["cells"][:, None]
+    out = model.eval()(
+        torch.tensor(batch["wordpieces"]).long(), torch.tensor(batch["regions"]), torch.tensor(batch["boxes"]),
+        attention_mask=torch.tensor(real).float(), visual_attention_mask=torch.tensor(objects).float(),
+    )  # fmt: skip
+    for ours, theirs_, mask in zip(found, (out.language_output, out.vision_output, out.pooled_output),
+                                   (real[..., None], objects[..., None], True)):  # fmt: skip
+        np.testing.assert_allclose(ours * mask, theirs_.detach().numpy() * mask, atol=2e-5)
+
+
 def test_a_bert_of_theirs_goes_into_the_language_encoder(tmp_path: Path) -> None:
     sizes = {k: v for k, v in SIZES.items() if k in ("vocab_size", "hidden_size", "intermediate_size")}
     config = transformers.BertConfig(num_hidden_layers=4, num_attention_heads=4, max_position_embeddings=16, **sizes)
