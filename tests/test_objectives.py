@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtag.layers.comparing import Compared
 from jaxtag.training.objectives import OBJECTIVES, one_of, pairs, sigmoid, single
 
 
@@ -96,13 +97,19 @@ def test_a_hashtag_drawn_costs_on_average_what_evaluation_says() -> None:
     np.testing.assert_array_equal(weight, [1, 0, 1, 0, 1])
 
 
-def test_none_of_these_couples_posts() -> None:
-    """A post's loss is the same alone and in a batch: such objectives may be divided."""
+def test_what_couples_posts_says_so() -> None:
+    """The loss of a post is the same alone and in a batch just where an objective may be divided."""
     rng = np.random.default_rng(2)
     labels = jnp.asarray(rng.integers(-1, 5, (6, 2)))
+    views = jnp.asarray(rng.normal(size=(2, 1, 6, 5)), jnp.float32)
     for name, objective in OBJECTIVES.items():
         logits = jnp.asarray(rng.normal(size=(6, 3, 5) if name == "sequence" else (6, 5)), jnp.float32)
-        whole = objective(logits, labels, jnp.ones(5, bool), jnp.float32(0.1))
-        alone = [objective(logits[i : i + 1], labels[i : i + 1], jnp.ones(5, bool), jnp.float32(0.1)) for i in range(6)]
-        same = np.allclose(whole, np.concatenate(alone, axis=1), rtol=1e-6)
-        assert same != objective.couples
+
+        def of(rows: slice) -> np.ndarray:
+            real = jnp.ones((1, 6), bool)[:, rows]  # noqa: B023
+            pair = Compared(views[0, :, rows], views[1, :, rows], real, real, 0.2, True, True)
+            given = pair if name == "hinge" else logits[rows]  # noqa: B023
+            return np.stack(objective(given, labels[rows], jnp.ones(5, bool), jnp.float32(0.1)))  # noqa: B023
+
+        alone = np.concatenate([of(slice(i, i + 1)) for i in range(6)], axis=1)
+        assert np.allclose(of(slice(6)), alone, rtol=1e-6) != objective.couples

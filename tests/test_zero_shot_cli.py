@@ -174,7 +174,7 @@ def test_an_encoder_is_part_of_its_experiment(recipe: str) -> None:
 def test_every_zero_shot_system_has_a_recipe() -> None:
     for entry in SYSTEMS.values():
         if entry.zero_shot:
-            assert resolve(f"zsl/{entry.name}").system == entry.name
+            assert resolve(f"{entry.paper}/{entry.name}").system == entry.name
 
 
 def test_chance_is_the_mean_over_all_orders() -> None:
