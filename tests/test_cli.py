@@ -9,11 +9,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from jaxtag.cli import VERBS, main
+from jaxtag.cli import VERBS
 from jaxtag.data.posts import FORMAT
 from jaxtag.data.text import Cleaning
 from jaxtag.files import fingerprint, read_json, write_json
 from tests import toy
+from tests.toy_command import call
 
 
 @pytest.fixture(scope="module")
@@ -41,15 +42,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     )
     assert call("evaluate", folder / "run") == 0
     return data, folder / "run"
-
-
-def call(*arguments: object) -> int:
-    """The command's exit code."""
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize("module", VERBS, ids=lambda m: m.__name__.rpartition(".")[2])

@@ -9,7 +9,6 @@ import jax
 import numpy as np
 import pytest
 
-from jaxtag.cli import main
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.text import Cleaning
 from jaxtag.errors import JaxtagError
@@ -23,6 +22,7 @@ from jaxtag.runs import bind, open_run
 from jaxtag.systems import SYSTEMS
 from jaxtag.training.state import create
 from tests import toy
+from tests.toy_command import call
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +36,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     call("train", "hmemn2n/hmemn2n", "--size", "tiny", "--data", data, "--run", run, *small)
     call("evaluate", run)
     return data, run
-
-
-def call(*arguments: object) -> int:
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 def test_an_author_stands_for_the_latest_posts_of_the_dataset(trained: tuple[Path, Path]) -> None:

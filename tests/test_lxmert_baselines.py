@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtag.cli import main
 from jaxtag.data.dataset import open_dataset
 from jaxtag.layers.comparing import Compared, unit
 from jaxtag.layers.packing import sorted_by_length
@@ -20,6 +19,7 @@ from jaxtag.requests import Reader, Request
 from jaxtag.runs import open_run, restore_best
 from jaxtag.training.objectives import hinge
 from tests import toy, toy_topics, toy_zero_shot
+from tests.toy_command import call
 
 KEY = jax.random.key(0)
 POSTS = 300
@@ -149,14 +149,6 @@ def test_views_that_are_absent_change_nothing_and_have_finite_gradients(target: 
     absent = batch | {"vector": batch["vector"].at[2].set(9), "hashtags": batch["hashtags"].at[3, 2].set(-1)}
     np.testing.assert_allclose(loss(params, absent), whole, rtol=1e-6)
     assert all(np.isfinite(g).all() and np.abs(g).max() > 0 for g in jax.tree.leaves(gradient))
-
-
-def call(*arguments: object) -> int:
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")

@@ -165,14 +165,14 @@ def test_size_tiny_takes_a_few_posts_of_a_large_dataset(
 
     def split(*arguments: Any) -> None:
         options = {str(a)[2:]: b for a, b in zip(arguments[1:], arguments[2:]) if str(a).startswith("--")}
-        assert arguments[0] == "split" and options["cap"] == hmemn2n_tables.TINY_CAP
+        assert arguments[0] == "split" and options["cap"] == hmemn2n.TINY[2]
         made.append(options["name"])
         toy.make_split(Path(options["data"]), 100, options["name"])
 
     monkeypatch.setattr(commands, "prepare", split)
     work = work_of(data, tmp_path / "out", "tiny")
-    assert hmemn2n_tables.with_split(work).split == "default" and not made  # small enough as it is
+    assert commands.split_of(work.dataset, "tiny", "", *hmemn2n.TINY) == "default" and not made  # small as it is
     monkeypatch.setattr(commands, "SMALL", 200)
-    assert hmemn2n_tables.with_split(work).split == "hmemn2n-tiny" == made[0]
-    assert hmemn2n_tables.with_split(replace(work, split="default")).split == "default"
-    assert not hmemn2n_tables.with_split(replace(work, size="paper")).split
+    assert commands.split_of(work.dataset, "tiny", "", *hmemn2n.TINY) == "hmemn2n-tiny" == made[0]
+    assert commands.split_of(work.dataset, "tiny", "default", *hmemn2n.TINY) == "default"
+    assert commands.split_of(work.dataset, "paper", "", *hmemn2n.TINY) == "default" and len(made) == 1

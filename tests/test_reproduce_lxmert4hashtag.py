@@ -238,13 +238,3 @@ def test_word_vectors_are_made_once(data: Path, tmp_path: Path, monkeypatch: pyt
     assert lxmert4hashtag_tables._given(work, "tweet_embedding", split) == {
         "model.vectors": "lxmert4hashtag-skipgram-32"
     }
-
-
-def test_size_tiny_takes_a_few_posts_of_a_large_dataset(data: Path, tmp_path: Path, monkeypatch: Any) -> None:
-    made: list[Any] = []
-    monkeypatch.setattr(commands, "prepare", lambda *arguments: made.append(arguments))
-    work = work_of(data, tmp_path / "out", "tiny")
-    assert lxmert4hashtag_tables.with_split(work).split == "default" and not made
-    monkeypatch.setattr(commands, "SMALL", 100)
-    assert lxmert4hashtag_tables.with_split(work).split == "lxmert4hashtag-tiny" and made[0][0] == "split"
-    assert not lxmert4hashtag_tables.with_split(replace(work, size="paper")).split

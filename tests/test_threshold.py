@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtag.cli import main
 from jaxtag.data.dataset import open_dataset
 from jaxtag.evaluation import lists
 from jaxtag.ranking import above
 from jaxtag.runs import open_run, restore_best
 from tests import toy_zero_shot
+from tests.toy_command import call
 
 THRESHOLD, OTHER = 0.35, 0.6
 
@@ -40,14 +40,6 @@ def test_scores_of_lists_by_hand() -> None:
     nothing = lists.finish(*(np.zeros(2, int),) * 3)
     assert set(nothing.values()) == {0.0}
     assert lists.logit(0.5) == 0 and lists.logit(0) == -math.inf
-
-
-def call(*arguments: object) -> int:
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 @pytest.fixture(scope="module")

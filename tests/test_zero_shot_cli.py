@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jaxtag.cli import main
 from jaxtag.data import candidates
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.posts import FIRST_WORD
@@ -16,14 +15,7 @@ from jaxtag.experiment import fields_of, to_json
 from jaxtag.recipes import from_json, resolve
 from jaxtag.systems import SYSTEMS
 from tests import toy, toy_zero_shot
-
-
-def call(*arguments: object) -> int:
-    try:
-        main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+from tests.toy_command import call
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from jaxtag.reproduce.amnn_paper import (
 )
 from jaxtag.reproduce.amnn_runs import found_of
 from jaxtag.reproduce.amnn_work import IMAGES, TEXTS, Row, Work
-from jaxtag.reproduce.commands import Absent, few_posts
+from jaxtag.reproduce.commands import Absent, split_of
 
 TINY_SPLIT, TINY_TOP, TINY_CAP = "amnn-tiny", 20, 40  # of size tiny: at most so many hashtags, and posts of each
 CNNS = IMAGES[:2]  # that AMNN is run with
@@ -44,11 +44,10 @@ def with_splits(work: Work) -> Work:
     Raises:
       JaxtagError: a dataset has no such split, or so few posts that none can be made.
     """
-    splits = {}
-    for name, dataset in work.datasets.items():
-        splits[name] = dataset.split(work.split).name
-        if work.size == "tiny" and not work.split:
-            splits[name] = few_posts(dataset, "", TINY_SPLIT, TINY_TOP, TINY_CAP)
+    splits = {
+        name: split_of(dataset, work.size, work.split, TINY_SPLIT, TINY_TOP, TINY_CAP)
+        for name, dataset in work.datasets.items()
+    }
     return replace(work, splits=splits)
 
 

@@ -40,12 +40,13 @@ def prepare_all(commands: Sequence[Sequence[Any]]) -> None:
         list(pool.map(lambda command: prepare(*command), commands[1:]))
 
 
-def few_posts(dataset: Dataset, split: str, name: str, top: int, cap: int) -> str:
-    """The split of a dataset that size tiny takes: `split` where it is small, else one of a few posts, made if need be.
+def split_of(dataset: Dataset, size: str, split: str, name: str, top: int, cap: int) -> str:
+    """The split that a reproduction runs on: the one asked for; at size tiny, perhaps one of a few posts.
 
     Args:
-      dataset: whose; its split `default` where `split` is empty.
-      split: the split's name.
+      dataset: whose; its split `default` where none is asked for.
+      size: of the recipes; at `tiny` a large split gives way to a small one, made if need be.
+      split: the split asked for, or empty.
       name: of what is made.
       top: hashtags of it at most, the most used.
       cap: posts of each at most.
@@ -55,7 +56,7 @@ def few_posts(dataset: Dataset, split: str, name: str, top: int, cap: int) -> st
       Absent: it has so few posts that none can be made.
     """
     found = dataset.split(split)
-    if len(found.train) <= SMALL:
+    if split or size != "tiny" or len(found.train) <= SMALL:
         return found.name
     prepare("split", "--data", dataset.path, "--name", name, "--top", top, "--cap", cap)
     return name

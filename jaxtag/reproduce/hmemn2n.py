@@ -5,15 +5,18 @@ OUT/table-3/<system>-<dimensions>-<hops>/seed-<i>/ the same; what Table 2 has is
 OUT/hmemn2n.json, hmemn2n.md, index.html, against-k.png   ours beside the paper's
 """
 
+from dataclasses import replace
 from typing import Any
 
 from jaxtag.reproduce import paper
+from jaxtag.reproduce.commands import split_of
 from jaxtag.reproduce.hmemn2n_page import SECTIONS, figures, settings
 from jaxtag.reproduce.hmemn2n_paper import TITLE
-from jaxtag.reproduce.hmemn2n_tables import TABLES, with_split
+from jaxtag.reproduce.hmemn2n_tables import TABLES
 from jaxtag.reproduce.hmemn2n_work import Work
 
 PARTS = tuple(TABLES)
+TINY = ("hmemn2n-tiny", 20, 60)  # of size tiny: a split, its hashtags at most, and posts of each
 PAPER = paper.Paper("hmemn2n", TITLE, TABLES, SECTIONS, settings, figures)
 
 
@@ -24,7 +27,7 @@ def reproduce(work: Work, parts: tuple[str, ...] = PARTS) -> dict[str, Any]:
       JaxtagError: an override is of no recipe, or the dataset has no such split, too.
     """
     paper.check_overrides("hmemn2n", work.overrides)
-    work = with_split(work)
+    work = replace(work, split=split_of(work.dataset, work.size, work.split, *TINY))
     split = work.dataset.split(work.split).name
     said = {"split": split, "seeds": work.seeds, "dim": work.dim, "vectors": work.file.name if work.file else ""}
     return paper.reproduce(PAPER, work, parts, {"protocol": said})

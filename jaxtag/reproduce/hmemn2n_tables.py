@@ -1,7 +1,6 @@
 """Which runs make which table of the hmemn2n paper, and what came of them, as JSON values."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,12 @@ from jaxtag.data.dataset import PARTS, Split
 from jaxtag.data.posts import HISTORY
 from jaxtag.files import read_json
 from jaxtag.recipes import resolve
-from jaxtag.reproduce.commands import Absent, few_posts, prepare
+from jaxtag.reproduce.commands import Absent, prepare
 from jaxtag.reproduce.hmemn2n_paper import TABLE_1, TABLE_2, TABLE_3
 from jaxtag.reproduce.hmemn2n_work import Work
 from jaxtag.reproduce.seeded import over_seeds
 from jaxtag.systems import find
 from jaxtag.training.logs import say
-
-TINY_SPLIT, TINY_TOP, TINY_CAP = "hmemn2n-tiny", 20, 60  # of size tiny: at most so many hashtags, and posts of each
-
-
-def with_split(work: Work) -> Work:
-    """The work with its split; at size tiny, where none is named, a few posts of the dataset are made one.
-
-    Raises:
-      JaxtagError: the dataset has no such split, or so few posts that none can be made.
-    """
-    if work.split or work.size != "tiny":
-        return work
-    return replace(work, split=few_posts(work.dataset, "", TINY_SPLIT, TINY_TOP, TINY_CAP))
 
 
 def table_1(work: Work) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Which runs make which table of the lxmert4hashtag paper, and what came of them, as JSON values."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,25 +14,12 @@ from jaxtag.data.posts import WORDPIECES
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.files import read_json
-from jaxtag.reproduce.commands import Absent, few_posts, prepare
+from jaxtag.reproduce.commands import Absent, prepare
 from jaxtag.reproduce.lxmert4hashtag_paper import IMAGES, KEPT, TABLE_2, TABLE_3
 from jaxtag.reproduce.lxmert4hashtag_work import PAPER, TOPICS, VECTORS, Work
 from jaxtag.reproduce.seeded import over_seeds
 from jaxtag.systems import find
 from jaxtag.training.logs import say
-
-TINY_SPLIT, TINY_TOP, TINY_CAP = "lxmert4hashtag-tiny", 20, 40  # of size tiny: hashtags at most, and posts of each
-
-
-def with_split(work: Work) -> Work:
-    """The work with its split; at size tiny, where none is named, a few posts of a large dataset are made one.
-
-    Raises:
-      JaxtagError: the dataset has no such split, or so few posts that none can be made.
-    """
-    if work.split or work.size != "tiny":
-        return work
-    return replace(work, split=few_posts(work.dataset, "", TINY_SPLIT, TINY_TOP, TINY_CAP))
 
 
 def table_2(work: Work) -> dict[str, Any]:

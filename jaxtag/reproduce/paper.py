@@ -1,5 +1,6 @@
 """What reproductions share: a paper's tables, run one after the other, and written as JSON and pages once done."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ Overrides = Mapping[str, Mapping[str, Any]]  # of each recipe's fields, by its n
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(ABC):
     """What a reproduction is asked for, whatever it reads.
 
     Attributes:
@@ -40,9 +41,9 @@ class Asked:
     overrides: Overrides | None = None
 
     @property
+    @abstractmethod
     def datasets(self) -> Mapping[str, Dataset]:
         """The datasets by the paper's names for them, opened; the name of a paper's only one is empty."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
