@@ -7,7 +7,7 @@ splits/default/.
 
 import json
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from jaxtag.errors import JaxtagError
 from jaxtag.files import SIDE, check_seal, fingerprint, new_folder, read_json, seal, write_json, write_text
 
 from . import pack, records, splits
-from .encoding import IDENTIFIED, Encoder
+from .beam import Done
+from .encoding import IDENTIFIED, Encoded, Encoder
 from .flat import flatten
 from .funnel import Funnel, NothingLeft
 from .plan import Plan, differences
@@ -39,7 +40,12 @@ _OWN = {*SEALED, "records", "splits", "dataset.json", "preparing.json", "rejects
 
 
 def build(
-    out: Path, plan: Plan, chunks: Generator[Chunk, None, None], workers: int, max_bad: float = 0.01
+    out: Path,
+    plan: Plan,
+    chunks: Generator[Chunk, None, None],
+    workers: int,
+    max_bad: float = 0.01,
+    beam: Callable[[Path, Encoder], Done] | None = None,
 ) -> dict[str, Any]:
     """Make the dataset folder `out`, or what is missing of it.
 
@@ -49,6 +55,8 @@ def build(
       chunks: the source's posts; not touched when the records are there already.
       workers: processes that clean text; 1 cleans in this one.
       max_bad: the largest fraction of bad rows to put up with.
+      beam: reads and cleans the posts of `chunks` elsewhere, given a folder to use (`beam.encode`); None for
+        processes here.
 
     Returns:
       dataset.json, and under 'split' the default split's split.json.
@@ -59,7 +67,7 @@ def build(
     _begin(out, plan)
     try:
         if not (out / "records").is_dir():
-            _records(out, plan, chunks, workers, max_bad)
+            _records(out, plan, chunks, workers, max_bad, beam)
         if not (out / "dataset.json").is_file():
             _columns(out)
         split = splits.make(out, "default", plan.preset.split)
@@ -127,7 +135,9 @@ def _begin(out: Path, plan: Plan) -> None:
         )
 
 
-def _records(out: Path, plan: Plan, chunks: Generator[Chunk, None, None], workers: int, max_bad: float) -> None:
+def _records(
+    out: Path, plan: Plan, chunks: Iterable[Chunk], workers: int, max_bad: float, beam: Callable[..., Done] | None
+) -> None:
     """The stage `records/`, with `rejects.jsonl` before it."""
     tally, rejects = Tally(), out / "rejects.jsonl"
     rejects.unlink(missing_ok=True)
@@ -137,7 +147,7 @@ def _records(out: Path, plan: Plan, chunks: Generator[Chunk, None, None], worker
     )
     with new_folder(out / "records") as folder, Bar("reading and cleaning", 1000) as bar:
 
-        def posts() -> Iterator[list[Any]]:
+        def posts(chunks: Iterable[Chunk]) -> Iterator[list[Any]]:
             for chunk in chunks:
                 tally.add(chunk)
                 _reject(rejects, chunk.bad)
@@ -145,8 +155,16 @@ def _records(out: Path, plan: Plan, chunks: Generator[Chunk, None, None], worker
                 bar.to(int(1000 * chunk.done), f"{tally.read:,} posts")
                 yield chunk.posts
 
+        def done() -> Iterable[Encoded]:
+            if beam is None:
+                return ordered(encoder, posts(chunks), workers)
+            elsewhere = beam(folder / "beam", encoder)
+            for _ in posts(elsewhere.chunks()):
+                pass
+            return elsewhere.encoded()
+
         def examples() -> Iterator[list[bytes]]:
-            for encoded in ordered(encoder, posts(), workers):
+            for encoded in done():
                 tally.count(encoded)
                 yield encoded.examples
 

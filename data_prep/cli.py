@@ -2,17 +2,15 @@
 
 import argparse
 import json
-import os
-import signal
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from jaxtag.ending import code_of
 from jaxtag.errors import JaxtagError, nearest
+from jaxtag.files import named
 
-from .room import room
 from .verbs import (
     harrison,
     images,
@@ -64,35 +62,23 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `jaxtag-prep`; returns the exit code: 0, 2 (the user's mistake), 1 (ours) or 130 (interrupted)."""
-    argv = sys.argv[1:] if argv is None else list(argv)
+    """Run `jaxtag-prep`; returns the exit code: 0, 2 for the user's mistake, 1 for ours, 75 or 130 when stopped."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    return code_of("jaxtag-prep", lambda: _run(given))
+
+
+def _run(argv: list[str]) -> None:
     started = time.monotonic()
-    try:
-        parser, verbs = _parsers()
-        if argv and not argv[0].startswith("-") and argv[0] not in verbs:
-            raise JaxtagError(f"no verb {argv[0]!r}", nearest(argv[0], verbs))
-        if argv and argv[0] in verbs:
-            verbs[argv[0]].check(argv[1:])
-        arguments = parser.parse_args(argv)
-        with room(getattr(arguments, "out", None) or arguments.data):
-            result = arguments.run(vars(arguments))
-        result |= {"seconds": round(time.monotonic() - started, 1)}
-        print(json.dumps(result, ensure_ascii=False) if arguments.json else arguments.render(result))
-    except JaxtagError as error:
-        print(f"jaxtag-prep: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except OSError as error:  # a folder that may not be written
-        print(f"jaxtag-prep: {error.filename or 'reading or writing'}: {error.strerror or error}", file=sys.stderr)
-        return 2
-    except Exception:
-        traceback.print_exc()
-        return 1
-    return 0
+    parser, verbs = _parsers()
+    if argv and not argv[0].startswith("-") and argv[0] not in verbs:
+        raise JaxtagError(f"no verb {argv[0]!r}", nearest(argv[0], verbs))
+    if argv and argv[0] in verbs:
+        verbs[argv[0]].check(argv[1:])
+    arguments = parser.parse_args(argv)
+    with named(getattr(arguments, "out", None) or arguments.data):
+        result = arguments.run(vars(arguments))
+    result |= {"seconds": round(time.monotonic() - started, 1)}
+    print(json.dumps(result, ensure_ascii=False) if arguments.json else arguments.render(result))
 
 
 def _render(result: dict[str, Any]) -> str:

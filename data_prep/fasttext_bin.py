@@ -15,6 +15,7 @@ from .progress import Bar
 
 MAGIC = struct.pack("<i", 793712314)
 VERSION = 12
+LONGEST_GRAM = 100  # characters
 BLOCK = 10_000  # rows moved at a time
 _HEAD = struct.Struct("<12id")  # after the magic number and the version
 _COUNTS = struct.Struct("<3i2q")
@@ -68,8 +69,10 @@ def open_model(path: Path, file: Path) -> Model:
     if quantised or pruned > 0:
         raise JaxtagError(f"{file} is quantised", "give the .bin file that it was made from, or the .vec file")
     start = place + struct.calcsize("<?2q")
-    if len(words) < size or width != dim or rows < size or len(data) < start + 4 * rows * width:
+    if not (0 < size == len(words) and 0 < width == dim and size <= rows) or len(data) < start + 4 * rows * width:
         raise cut
+    if rows > size and not 0 <= shortest <= longest <= LONGEST_GRAM:
+        raise JaxtagError(f"{file} has n-grams of {shortest} to {longest} characters", "download it again")
     return Model(words, np.memmap(path, "<f4", "r", start, (rows, width)), shortest, longest)
 
 

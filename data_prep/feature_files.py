@@ -1,8 +1,6 @@
 """Features of images that others extracted: from .npy, .npz or HDF5 files, by name or in the order of the images."""
 
 import contextlib
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxtag.data import images
+from jaxtag.arrays import open_npy, open_npz
+from jaxtag.data import hdf5, images
 from jaxtag.data.dataset import open_dataset
 from jaxtag.data.extractors import LARGEST, NETWORKS, POOLED
 from jaxtag.errors import JaxtagError, nearest
@@ -101,38 +100,12 @@ def _arrays(path: Path, stack: contextlib.ExitStack) -> dict[str, Any]:
     suffix = path.suffix.lower()
     if suffix not in (".npy", ".npz", *_HDF5):
         raise JaxtagError(f"cannot tell what kind of features {path.name} is", "name it .npy, .npz or .h5")
+    if suffix in _HDF5:
+        return hdf5.arrays(stack.enter_context(hdf5.opened(path, "images")))
     try:
-        if suffix == ".npy":
-            return {"": np.load(path, mmap_mode="r", allow_pickle=False)}
-        if suffix == ".npz":
-            file = stack.enter_context(np.load(path, allow_pickle=False))
-            return {key: array for key in file.files if (array := _member(file, key)) is not None}
-        h5py = _h5py(path)
-        found: dict[str, Any] = {}
-        stack.enter_context(h5py.File(path, "r")).visititems(
-            lambda key, item: found.update({key: item} if isinstance(item, h5py.Dataset) else {})
-        )
-        return found
-    except (ValueError, OSError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+        return {"": open_npy(path)} if suffix == ".npy" else open_npz(path)
+    except (ValueError, OSError) as error:
         raise JaxtagError(f"{path} is no readable {suffix} file: {error!s:.200}") from None
-
-
-def _member(file: Any, key: str) -> np.ndarray | None:
-    """An array of an archive; None where it holds Python objects, which only unpickling would read."""
-    try:
-        return file[key]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            return None
-        raise
-
-
-def _h5py(path: Path) -> Any:
-    try:
-        import h5py
-    except ImportError:
-        raise JaxtagError(f"h5py is not installed, to read {path.name}", "pip install 'jaxtag[images]'") from None
-    return h5py
 
 
 def _array(given: Given, held: dict[str, Any]) -> Any:
@@ -171,9 +144,11 @@ def _names(given: Given, held: dict[str, Any], rows: int) -> list[str] | None:
     texts = [a for a in held.values() if len(a.shape) == 1 and len(a) == rows and a.dtype.kind in "SUO"]
     if len(texts) != 1:
         return None
-    return [
-        value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in texts[0][:].tolist()
-    ]
+    try:
+        values = texts[0][:].tolist()
+    except hdf5.DAMAGE as error:
+        raise JaxtagError(f"the names of {given.file} cannot be read: {hdf5.reason(error)}") from None
+    return [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values]
 
 
 def _rows(given: Given, names: list[str] | None, files: list[str], rows: int) -> np.ndarray:
@@ -250,8 +225,8 @@ def _copy(array: Any, row_of: np.ndarray, written: dict[str, np.ndarray]) -> tup
             rows = row_of[start : start + ROWS]
             try:
                 block = array[start : start + ROWS]
-            except OSError as error:  # a stretch of an HDF5 file is damaged
-                raise JaxtagError(f"rows from {start} on cannot be read: {error!s:.200}") from None
+            except hdf5.DAMAGE as error:  # a stretch of an HDF5 file is damaged
+                raise JaxtagError(f"rows from {start} on cannot be read: {hdf5.reason(error)}") from None
             values = np.asarray(block, np.float32).reshape(len(rows), -1, array.shape[-1])
             fine = np.isfinite(values).all((1, 2)) & (rows >= 0)
             bad |= dict.fromkeys(rows[~fine & (rows >= 0)].tolist(), "features that are no numbers")

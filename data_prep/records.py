@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from jaxtag.documents import Each, described
 from jaxtag.errors import JaxtagError
 from jaxtag.files import read_json
 
@@ -145,8 +146,12 @@ def read(folder: Path) -> Iterator[list[Record]]:
     """
     from array_record.python.array_record_module import ArrayRecordReader
 
-    info = read_json(folder / "dataset_info.json", "TFDS description of records")
-    lengths = [int(length) for length in info["splits"][0]["shardLengths"]]
+    due = {"splits": Each({"shardLengths": Each(str, list)}, list)}
+    info = described(folder / "dataset_info.json", "TFDS description of records", due, _REDO)
+    said = info["splits"][0]["shardLengths"] if len(info["splits"]) == 1 else []
+    if not all(length.isascii() and length.isdigit() and len(length) < 19 for length in said) or not said:
+        raise JaxtagError(f"{folder / 'dataset_info.json'} does not say how many records there are", _REDO)
+    lengths = [int(length) for length in said]
     for number, length in enumerate(lengths):
         path = folder / f"{NAME}-{SPLIT}.array_record-{number:05d}-of-{len(lengths):05d}"
         if not path.is_file():

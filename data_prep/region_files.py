@@ -7,14 +7,17 @@ import contextlib
 import zipfile
 from collections.abc import Iterator
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxtag.arrays import DAMAGE, Objects, checked_text, open_npy, open_npz, read_header
+from jaxtag.data import hdf5
 from jaxtag.errors import JaxtagError
 
-from . import region_rows
+from . import lmdb_file, region_rows
 from .region_rows import BROKEN, BadRow, Found, Row
 from .tables import present
 
@@ -90,16 +93,14 @@ def _file(path: Path, width: int) -> Found:
     """What one image's file has."""
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as held:
-                return region_rows.of_values(region_rows.members(held), width)
+            return region_rows.of_values(open_npz(path), width)
         beside = [path.with_name(f"{path.stem}{end}.npy") for end in _BESIDE]
         where = next((file for file in beside if file.is_file()), None)
         if where is None:
             raise BadRow(f"no boxes: there is no {path.stem}_boxes.npy beside it")
-        seen, boxes = np.load(path, allow_pickle=False), np.load(where, allow_pickle=False)
-        return region_rows.of_arrays(seen, boxes, -1, width)
+        return region_rows.of_arrays(open_npy(path), open_npy(where), -1, width)
     except BROKEN as error:
-        raise BadRow(f"it cannot be read: {error!s:.100}") from None
+        raise BadRow(f"it cannot be read: {hdf5.reason(error):.100}") from None
 
 
 def _archive(path: Path, width: int) -> Iterator[Item]:
@@ -107,9 +108,13 @@ def _archive(path: Path, width: int) -> Iterator[Item]:
     with contextlib.ExitStack() as stack:
         try:
             archive = stack.enter_context(zipfile.ZipFile(path))
-            arrays = {n.removesuffix(".npy"): stack.enter_context(_Member(archive, n)) for n in archive.namelist()}
-        except BROKEN as error:
-            raise JaxtagError(f"{path} is no readable .npz file: {error!s:.200}") from None
+            arrays = {
+                n.removesuffix(".npy"): stack.enter_context(_Member(archive, n))
+                for n in archive.namelist()
+                if n.endswith(".npy")
+            }
+        except (*DAMAGE, MemoryError) as error:
+            raise JaxtagError(f"{path} is no readable .npz file: {hdf5.reason(error)}") from None
         yield from _whole(path, {key: array for key, array in arrays.items() if array.shape}, width)
 
 
@@ -117,13 +122,13 @@ class _Member:
     """An array of an archive, whose rows are read in order."""
 
     def __init__(self, archive: zipfile.ZipFile, name: str):
-        self._file = archive.open(name)
-        version = np.lib.format.read_magic(self._file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, columns_first, self.dtype = read(self._file)
-        unusable = self.dtype.hasobject or (columns_first and len(shape) > 1)
-        self.shape: tuple[int, ...] = () if unusable else tuple(shape)
-        self._at = 0
+        self._file, self._at = archive.open(name), 0
+        self.shape: tuple[int, ...] = ()
+        with contextlib.suppress(Objects):
+            header = read_header(self._file)  # type: ignore[arg-type]: a stream of bytes
+            self.dtype = header.dtype
+            if not (header.columns_first and len(header.shape) > 1):
+                self.shape = header.shape
 
     def __enter__(self) -> "_Member":
         return self
@@ -136,34 +141,30 @@ class _Member:
 
     def __getitem__(self, row: int) -> np.ndarray:
         """Row `row`, at or past the one last asked for."""
-        size = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        size = self.dtype.itemsize * prod(self.shape[1:])
+        if size > LINE:
+            raise ValueError(f"a row of {size} bytes")
         while self._at <= row:
             data = self._file.read(size)
             self._at += 1
-        if len(data) != size:
-            raise EOFError("it ends early")
-        return np.frombuffer(data, self.dtype).reshape(self.shape[1:])
+            if len(data) != size:
+                raise EOFError("it ends early")
+        return checked_text(np.frombuffer(data, self.dtype).reshape(self.shape[1:]))
 
 
 def _hdf5(path: Path, width: int) -> Iterator[Item]:
-    try:
-        import h5py
-    except ImportError:
-        raise JaxtagError(f"h5py is not installed, to read {path.name}", "pip install 'jaxtag[regions]'") from None
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise JaxtagError(f"{path} is no readable HDF5 file: {error!s:.200}") from None
-    with file:
-        arrays: dict[str, Any] = {key: item for key, item in file.items() if isinstance(item, h5py.Dataset)}
+    with hdf5.opened(path, "regions") as file:
+        arrays = hdf5.within(file)
         if region_rows.first(arrays, region_rows.FEATURES) is not None:
             yield from _whole(path, arrays, width)
             return
-        for place, (key, group) in enumerate(file.items(), 1):
+        for place, key in enumerate(file, 1):
             try:  # now: the file is closed when the last rows are decoded
-                values = {name: group[name][()] for name in group if name not in region_rows.IDS}
-            except BROKEN as error:
-                yield path.name, place, f"it cannot be read: {error!s:.100}"
+                values = {
+                    name: item[()] for name, item in hdf5.within(file[key]).items() if name not in region_rows.IDS
+                }
+            except (AttributeError, *hdf5.DAMAGE) as error:
+                yield path.name, place, f"it cannot be read: {hdf5.reason(error):.100}"
                 continue
             yield Row(path.name, place, key, partial(region_rows.of_values, values, width))
 
@@ -183,14 +184,24 @@ def _whole(path: Path, arrays: dict[str, Any], width: int) -> Iterator[Item]:
     for row in range(len(ids)):
         try:
             name, seen, where = ids[row], features[row], boxes[row]
-            count, height, wide = (
-                -1.0 if a is None else float(np.asarray(a[row]).reshape(())) for a in numbers.values()
-            )
+            count, height, wide = (_plain(a, row) for a in numbers.values())
         except BROKEN as error:
-            yield path.name, row + 1, f"it cannot be read: {error!s:.100}"
+            yield path.name, row + 1, f"it cannot be read: {hdf5.reason(error):.100}"
             continue
         made = partial(region_rows.of_arrays, seen, where, int(count), width, (max(height, 0.0), max(wide, 0.0)))
         yield Row(path.name, row + 1, _name(name), made)
+
+
+def _plain(array: Any, row: int) -> float:
+    """A number of a row; −1 where there are none.
+
+    Raises:
+      ValueError: it is none, or one that no image has.
+    """
+    found = -1.0 if array is None else float(np.asarray(array[row]).reshape(()))
+    if not abs(found) < 2**31:
+        raise ValueError(f"a number of {found}")
+    return found
 
 
 _NUMBERS = (region_rows.COUNT, region_rows.HEIGHT, region_rows.WIDTH)
@@ -202,18 +213,13 @@ def _name(value: Any) -> str:
 
 
 def _stored(path: Path, width: int) -> Iterator[Item]:
-    try:
-        import lmdb
-    except ImportError:
-        raise JaxtagError(f"lmdb is not installed, to read {path.name}", "pip install 'jaxtag[regions]'") from None
-    try:
-        store = lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=True, max_readers=1)
-    except lmdb.Error as error:
-        raise JaxtagError(f"{path} is no readable LMDB: {error!s:.200}") from None
-    with store, store.begin(buffers=False) as transaction, transaction.cursor() as cursor:
-        for place, (key, value) in enumerate(cursor, 1):
+    with lmdb_file.opened(path) as rows:
+        for place, (key, value) in enumerate(rows, 1):
             if key in (b"keys", b"__keys__", b"__len__", b"metadata"):
                 continue  # lists of the others
+            if isinstance(value, str):
+                yield path.name, place, value
+                continue
             name = key.decode("utf-8", "replace").removesuffix(".npz")
             make = partial(region_rows.of_bytes, value, path.name, place, name, width)
             yield _or_bad(path.name, place, make)

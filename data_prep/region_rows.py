@@ -2,8 +2,6 @@
 
 import binascii
 import io
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from jaxtag.arrays import DAMAGE, open_npz
 from jaxtag.data.extractors import LARGEST
+from jaxtag.data.hdf5 import reason
 from jaxtag.training import opcodes
 
 SLACK = 1e-3  # of a side by which a box may reach over it: what rounding does
@@ -23,7 +23,7 @@ HEIGHT, WIDTH = ("img_h", "image_h", "height", "h"), ("img_w", "image_w", "width
 IDS = ("img_id", "image_id", "image_ids", "img_ids", "post_id", "ids", "names", "id")
 # Fields of a line: the image, its height and width, how many boxes, boxes, features.
 LAYOUTS = {10: (0, 1, 2, 7, 8, 9), 6: (0, 2, 1, 3, 4, 5)}
-BROKEN = (ValueError, KeyError, IndexError, TypeError, EOFError, OSError, zlib.error, zipfile.BadZipFile)
+BROKEN = (*DAMAGE, RecursionError)
 
 
 class BadRow(Exception):
@@ -188,11 +188,12 @@ def of_bytes(value: bytes, file: str, place: int, key: str, width: int) -> Row:
         return Row(file, place, key, lambda: _archive(value, width))
     if value[:1] == b"\x80":
         try:
-            held = opcodes.read(io.BytesIO(value))
+            held = opcodes.read(io.BytesIO(value), len(value))
         except BROKEN as error:
-            raise BadRow(f"a pickle that cannot be read as plain values: {error!s:.100}") from None
+            raise BadRow(f"a pickle that cannot be read as plain values: {reason(error):.100}") from None
         if not isinstance(held, dict):
             raise BadRow("a pickle of no dictionary")
+        held = {name: one for name, one in held.items() if isinstance(one, str | bytes | int | float)}
         named = first(held, IDS)
         return Row(file, place, key if named is None else _text(named), lambda: of_values(held, width))
     if b"\t" in value:
@@ -202,22 +203,9 @@ def of_bytes(value: bytes, file: str, place: int, key: str, width: int) -> Row:
 
 def _archive(value: bytes, width: int) -> Found:
     try:
-        with np.load(io.BytesIO(value), allow_pickle=False) as held:
-            return of_values(members(held), width)
+        return of_values(open_npz(io.BytesIO(value)), width)
     except BROKEN as error:
-        raise BadRow(f"no readable archive: {error!s:.100}") from None
-
-
-def members(held: Any) -> dict[str, np.ndarray]:
-    """The arrays of an open .npz archive, those of Python objects left out."""
-    found = {}
-    for key in held.files:
-        try:
-            found[key] = held[key]
-        except ValueError as error:
-            if "allow_pickle" not in str(error):
-                raise
-    return found
+        raise BadRow(f"no readable archive: {reason(error):.100}") from None
 
 
 def first(values: Mapping[str, Any], names: tuple[str, ...]) -> Any:

@@ -12,8 +12,9 @@ from jaxtag.data import columns
 from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import PARTS, SPLIT_FORMAT, Dataset, open_dataset
 from jaxtag.data.posts import FIRST_WORD
+from jaxtag.documents import described
 from jaxtag.errors import JaxtagError
-from jaxtag.files import fingerprint, new_folder, read_json, seal, write_json
+from jaxtag.files import fingerprint, new_folder, seal, write_json
 
 from . import audit, divisions, near, unseen
 from .choosing import FOLDS, Examples, by_use, choose, rng_of
@@ -76,10 +77,10 @@ def _make(work: Work, name: str, rule: Rule) -> dict[str, Any]:
     dataset = work.dataset
     path = dataset.path / "splits" / name
     if (path / "split.json").is_file():
-        info = read_json(path / "split.json", "split description")
-        if info.get("format") == SPLIT_FORMAT and info["rule"] != rule.to_json():
+        info = described(path / "split.json", "split description", {})
+        if info.get("format") == SPLIT_FORMAT and info.get("rule") != rule.to_json():
             raise JaxtagError(f"{path} is there, made by another rule", "choose another --name, or delete it")
-        if info.get("format") == SPLIT_FORMAT and info["dataset"] != dataset.fingerprint:
+        if info.get("format") == SPLIT_FORMAT and info.get("dataset") != dataset.fingerprint:
             raise JaxtagError(f"{path} was made for another dataset than {dataset.path} now holds", "delete it first")
         return dataset.split(name).info
     divided = divide(dataset, work.examples, rule)

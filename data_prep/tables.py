@@ -18,7 +18,9 @@ from .json_values import values
 from .lines import LONGEST, Bad, Lines, LongRow, escaped
 
 ROWS = 1000  # rows of a chunk
+LONGEST_NAME = 100  # characters of a column's name that a message gives as it is
 LOOKED_AT = 200  # objects of JSON in which a wanted key must occur at least once
+_NAMED = 50  # columns that a message names
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json", ".parquet": "parquet"}
 
 
@@ -218,6 +220,6 @@ def _present_all(path: Path, wanted: Sequence[str], header: Any) -> None:
 def _present(path: Path, column: str, header: Sequence[str]) -> str:
     if column in header:
         return column
-    raise JaxtagError(
-        f"{path} has no column {column!r} (it has: {', '.join(header) or 'none'})", nearest(column, header)
-    )
+    said = ", ".join(f"{name:.40}" for name in header[:_NAMED]) + ", …" * (len(header) > _NAMED)
+    names = [name for name in header if len(name) <= LONGEST_NAME]
+    raise JaxtagError(f"{path} has no column {column!r} (it has: {said or 'none'})", nearest(column, names[:_NAMED]))

@@ -81,5 +81,6 @@ class Tally:
         left = sum(self.verdicts.values()) - self.verdicts[REPOST]
         funnel = self.funnel().add(funnels.ORIGINAL, left)
         funnel = funnel.add(funnels.in_languages([name(code) for code in preset.languages]), self.verdicts[KEPT])
-        met = ", ".join(f"{name(code) or 'untold'} {n}" for code, n in self.languages.most_common(5))
+        most = sorted(self.languages.items(), key=lambda item: (-item[1], item[0]))[:5]
+        met = ", ".join(f"{name(code) or 'untold'} {n}" for code, n in most)
         funnel.check(f"; languages met: {met}" if met else "")

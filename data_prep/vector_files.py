@@ -99,7 +99,7 @@ def _kind(file: Path, head: bytes) -> tuple[str, int, int]:
     lines = head.split(b"\n")
     whole = lines if len(head) < SAMPLE else lines[:-1]
     first = lines[0].split()
-    if len(first) == 2 and all(part.isdigit() for part in first):
+    if len(first) == 2 and all(part.isdigit() and len(part) < 19 for part in first):
         announced, dim = int(first[0]), int(first[1])
         if not 0 < dim <= WIDEST:
             raise JaxtagError(f"{file} line 1 announces vectors of {dim} numbers")

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from jaxtag.data.dataset import Dataset, Split, open_dataset
-from jaxtag.data.hashtags import HOW, WordTable, means, open_table, pieces, rows_of, segment, vectors_of
+from jaxtag.data.hashtags import HOW, VECTORS, WordTable, means, open_table, pieces, rows_of, segment, vectors_of
+from jaxtag.documents import described
 from jaxtag.errors import JaxtagError
-from jaxtag.files import crc32, new_folder, read_json, seal, write_json
+from jaxtag.files import crc32, new_folder, seal, write_json
 
 from . import vector_files
 from .progress import Bar
@@ -110,7 +111,7 @@ def _of_another_split(dataset: Dataset, folder: Path, training: Training) -> Wor
     """What the same training gave another split, where it is transductive: such vectors depend on no split."""
     wanted = asdict(training) | {"workers": 1, "dataset": dataset.fingerprint, "format": FORMAT}
     for path in sorted(dataset.path.glob("splits/*/vectors/*/vectors.json")):
-        info = read_json(path, "description of word vectors") if training.setting == "transductive" else {}
+        info = described(path, "description of word vectors", VECTORS) if training.setting == "transductive" else {}
         same = all(info.get(key) == value for key, value in wanted.items()) and "output.npy" in info["files"]
         if path.parent != folder and same:
             return open_table(path.parent)

@@ -20,6 +20,7 @@ from jaxtag.data.posts import COLUMNS, FIRST_WORD
 from jaxtag.data.text import Cleaner, Cleaning
 from jaxtag.data.vocabulary import Vocabulary
 from jaxtag.data.wordpieces import CONTINUING, SPECIAL, WordPieces, check, parts
+from jaxtag.documents import Each, described, hold
 from jaxtag.errors import JaxtagError
 from jaxtag.files import crc32, fingerprint, held, new_folder, read_json, write_json
 
@@ -77,7 +78,7 @@ def make(data: Path, wanted: Wanted, workers: int = 1) -> dict[str, Any]:
             return before
         if before:
             _describe(dataset, None, {}, {})  # until the end the dataset has neither
-        cleaning = Cleaning.from_json(dataset.info["settings"]["cleaning"])
+        cleaning = Cleaning.from_json(dataset.info["settings"].get("cleaning"))
         trained = entries or _train(dataset, cleaning, wanted, settings["lower"], workers)
         return _add(dataset, WordPieces(trained, settings["lower"], cleaning), settings, workers)
 
@@ -131,7 +132,10 @@ def _settings(wanted: Wanted) -> tuple[dict[str, Any], tuple[str, ...]]:
     if path.is_dir():
         config = path / "tokenizer_config.json"
         if wanted.lower is None and config.is_file():
-            lower = bool(read_json(config, "description of a tokenizer").get("do_lower_case", True))
+            lower = (
+                described(config, "description of a tokenizer", {"do_lower_case?": bool}).get("do_lower_case")
+                is not False
+            )
         path = path / "vocab.txt" if (path / "vocab.txt").is_file() else path / "tokenizer.json"
     if not path.is_file():
         raise JaxtagError(f"no vocabulary at {wanted.vocabulary}", "give a vocab.txt, or a folder that has one")
@@ -149,10 +153,12 @@ def _text_pieces(path: Path) -> tuple[str, ...]:
 
 
 def _json_pieces(path: Path) -> tuple[str, ...]:
-    model = read_json(path, "tokenizer").get("model", {})
-    ids = model.get("vocab")
-    if not isinstance(ids, dict) or model.get("type", "WordPiece") != "WordPiece":
-        raise JaxtagError(f"{path} is of kind {model.get('type')!r}, not WordPiece", "give a WordPiece vocabulary")
+    mend = "give a WordPiece vocabulary"
+    model = described(path, "tokenizer", {"model": dict}, mend)["model"]
+    if model.get("type", "WordPiece") != "WordPiece":
+        raise JaxtagError(f"{path} is of kind {model['type']!r:.40}, not WordPiece", mend)
+    hold(model, {"vocab": Each(int)}, path, mend, "model")
+    ids = model["vocab"]
     if sorted(ids.values()) != list(range(len(ids))):
         raise JaxtagError(f"{path} does not number its {len(ids)} pieces from 0 on", "give a vocab.txt")
     return tuple(sorted(ids, key=ids.__getitem__))

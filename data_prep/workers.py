@@ -1,6 +1,7 @@
 """A pure function over a stream in several processes, results in order, memory bounded."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections import deque
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 from jaxtag.errors import JaxtagError
@@ -53,24 +54,32 @@ def ordered(function: Callable[[A], B], items: Iterable[A], workers: int) -> Ite
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """No Ctrl-C: a process that starts now inherits that, and leaves interruptions to its parent."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """No Ctrl-C and no SIGTERM: a process that starts now inherits that, and leaves them to its parent.
+
+    Here they only wait: ignored, they would be lost.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _function: Callable[[Any], Any] | None = None
 
 
 def _start(function: Callable[[Any], Any]) -> None:
-    """Begin a worker: keep the function."""
+    """Begin a worker: keep the function, and end when the parent does, which may be killed."""
     global _function
     _function = function
+    parent = parent_process()
+    assert parent is not None
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _call(item: Any) -> Any:

@@ -26,6 +26,7 @@ NOT_NEGATIVE = (
     "training.clip",
     "training.l2",
     "training.evaluate_every",
+    "training.checkpoint_steps",
     "training.weight_decay",
     "training.learning_rate",
     "training.warmup",

@@ -1,16 +1,19 @@
 """The `jaxtag` command; its verbs are the modules of `verbs/`. Nothing heavy is imported for --help."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-from jaxtag.errors import JaxtagError, Preempted, nearest
+from jaxtag.ending import code_of
+from jaxtag.errors import JaxtagError, nearest
+from jaxtag.parallel import distributed
 from jaxtag.verbs import (
+    bench_estimators,
     bench_neighbours,
     bench_step,
     crossvalidate,
@@ -19,6 +22,7 @@ from jaxtag.verbs import (
     evaluate,
     export,
     plan,
+    preflight,
     quickstart,
     recommend,
     report,
@@ -30,8 +34,8 @@ from jaxtag.verbs import (
 
 # In the order of --help.
 VERBS = (
-    train, crossvalidate, sweep, evaluate, recommend, systems, data_show, data_export, export, report, plan, reproduce,
-    bench_step, bench_neighbours, quickstart,
+    train, crossvalidate, sweep, evaluate, recommend, systems, data_show, data_export, export, report, plan, preflight,
+    reproduce, bench_step, bench_estimators, bench_neighbours, quickstart,
 )  # fmt: skip
 GROUPS = {"data": "show or export a dataset", "bench": "measure how fast jaxtag is, against others"}
 
@@ -83,6 +87,7 @@ def _verb(verbs: Any, name: str, module: ModuleType) -> None:
     module.options(p)
     p.add_argument("--json", action="store_true", help="print one JSON document on standard output")
     p.set_defaults(run_verb=module.run, takes_overrides=getattr(module, "OVERRIDES", False))
+    p.set_defaults(module=module, processes=getattr(module, "PROCESSES", ""))
 
 
 def _overrides(extra: Sequence[str], allowed: bool) -> dict[str, str]:
@@ -103,31 +108,28 @@ def _overrides(extra: Sequence[str], allowed: bool) -> dict[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0, 2 for the user's mistake, 1 for ours, 75 when stopped and saved."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    try:
-        known = list(dict.fromkeys(_words(module)[0] for module in VERBS))
-        if argv and not argv[0].startswith("-") and argv[0] not in known:
-            raise JaxtagError(f"no verb {argv[0]!r}", nearest(argv[0], known))
-        args, extra = parser().parse_known_args(argv)
-        args.overrides = _overrides(extra, args.takes_overrides)
+    given = list(sys.argv[1:] if argv is None else argv)
+    if code := code_of("jaxtag", lambda: _run(given)):
+        distributed.leave(code)
+        sys.exit(code)
+
+
+def _run(argv: list[str]) -> None:
+    known = list(dict.fromkeys(_words(module)[0] for module in VERBS))
+    if argv and not argv[0].startswith("-") and argv[0] not in known:
+        raise JaxtagError(f"no verb {argv[0]!r}", nearest(argv[0], known))
+    args, extra = parser().parse_known_args(argv)
+    args.overrides = _overrides(extra, args.takes_overrides)
+    if args.processes == "one":
+        distributed.only_one(" ".join(_words(args.module)))
+    with distributed.joined() if args.processes == "many" else contextlib.nullcontext():
         found, text = args.run_verb(args)
+        if not distributed.leads():
+            return
         if args.json and found is not None:
             print(json.dumps(found, ensure_ascii=False))
         elif text:
             print(text)
-    except JaxtagError as error:
-        print(f"jaxtag: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Preempted as error:
-        print(f"jaxtag: {error}", file=sys.stderr)
-        sys.exit(75)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # whoever read the output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
 
 
 def program() -> None:

@@ -7,6 +7,8 @@ line and exits with code 2. Every other exception is a bug of ours: a traceback,
 import difflib
 from collections.abc import Iterable
 
+PREEMPTED = 75  # exit code: stopped, and what was done is saved; the same command goes on
+
 
 class JaxtagError(Exception):
     """A mistake in the input or the request; the message names what, where and the mend.
@@ -28,6 +30,14 @@ class Diverged(JaxtagError):
 
 class Preempted(Exception):
     """A run was asked to stop (SIGTERM, SIGINT) and everything done so far is saved; exit code 75."""
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGTERM came where nothing has to be saved first; like Ctrl-C, it undoes what is half done. Exit code 75."""
+
+
+class Lost(Exception):
+    """A process of several never came, or was lost; what was saved is kept; exit code 75."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -8,9 +8,11 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from jaxtag.errors import JaxtagError, nearest
+from jaxtag.files import read_json
 
 FORMAT = 1  # of experiment.json
 
@@ -82,7 +84,8 @@ class Training:
       steps: steps in all; 0 takes `epochs`.
       evaluate_every: steps between evaluations on the validation part; 0 evaluates after every epoch.
       patience: evaluations without a better validation metric before training stops; 0 never stops early.
-      checkpoint_minutes: minutes between checkpoints, beside those at every evaluation.
+      checkpoint_minutes, checkpoint_steps: minutes and steps between checkpoints, beside those at every evaluation;
+        checkpoint_steps 0 goes by minutes alone.
       dispatch_seconds: about how long the device works before the host looks again.
       tensorboard: whether the run's metrics are written to RUN/tensorboard too.
       seed: of initial values, order and dropout.
@@ -112,6 +115,7 @@ class Training:
     evaluate_every: int = 0
     patience: int = 5
     checkpoint_minutes: float = 10.0
+    checkpoint_steps: int = 0
     dispatch_seconds: float = 1.0
     tensorboard: bool = False
     seed: int = 0
@@ -220,6 +224,30 @@ def to_json(experiment: Experiment) -> dict[str, Any]:
     return found | ({"encoder": to_json(experiment.encoder)} if experiment.encoder else {})
 
 
+def read_run(run: Path) -> dict[str, Any]:
+    """The experiment.json of a run folder, as `jaxtag.runs.begin` writes it.
+
+    Raises:
+      JaxtagError: there is none, it is damaged, or of another format.
+    """
+    file, mend = run / "experiment.json", "put it back from a copy, or train again in a new folder"
+    if not file.is_file():
+        raise JaxtagError(f"{run} is not a run folder: it has no experiment.json", "train one with jaxtag train")
+    info = read_json(file, "run description", mend)
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        found = info.get("format") if isinstance(info, dict) else None
+        raise JaxtagError(f"{file} has format {found}, this jaxtag reads {FORMAT}", "train again with this version")
+    for key, kind in (("recipe", str), ("experiment", dict), ("dataset", dict), ("split", dict)):
+        if not isinstance(info.get(key), kind):
+            raise JaxtagError(f"{file} has no {key}", mend)
+    if not isinstance(info["experiment"].get("system"), str):
+        raise JaxtagError(f"{file} does not say the system", mend)
+    for key, inner in (("dataset", ("path", "name", "fingerprint")), ("split", ("name", "fingerprint"))):
+        if any(not isinstance(info[key].get(name), str) for name in inner):
+            raise JaxtagError(f"{file} does not say the {key}'s {', '.join(inner)}", mend)
+    return info
+
+
 def _convert(key: str, value: Any, hint: Any) -> Any:
     """`value`, a string or a JSON value, as the type `hint` of field `key`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -229,6 +257,8 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         return value
     if origin is tuple:
         parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            raise JaxtagError(f"{key} cannot be {parts!r:.80}", "write values with commas between them")
         return tuple(_convert(key, part, arguments[0]) for part in parts)
     if isinstance(hint, types.UnionType):
         raise TypeError(f"{key}: fields of several types are not supported")
@@ -238,5 +268,5 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         return value.lower() == "true"
     try:
         return hint(value)
-    except (TypeError, ValueError):
-        raise JaxtagError(f"{key} cannot be {value!r}", f"write a {hint.__name__}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise JaxtagError(f"{key} cannot be {value!r:.80}", f"write a {hint.__name__}") from None

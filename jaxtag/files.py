@@ -9,7 +9,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from jaxtag.errors import JaxtagError
 
@@ -17,14 +17,36 @@ CHECKED_BYTES = 256 << 20  # larger files are checked by size alone: reading the
 SIDE = ".partial"  # ending of what is being written
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """An error of writing or reading that names no file, as NumPy's of a full disk, is of `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to fill beside `path`, renamed to `path` when the block ends well, removed when it does not."""
+    side = path.with_name(path.name + SIDE)
+    try:
+        with named(path), open(side, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        side.unlink(missing_ok=True)
+        raise
+    side.replace(path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` to `path` in one step: a reader sees the old file or the new one, whole."""
-    side = path.with_name(path.name + SIDE)
-    with open(side, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    side.replace(path)
+    with new_file(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -32,8 +54,8 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path, what: str) -> Any:
-    """The JSON document at `path`; `what` names it in the error.
+def read_json(path: Path, what: str, mend: str = "") -> Any:
+    """The JSON document at `path`; `what` names it in the error, whose mend is `mend`.
 
     Raises:
       JaxtagError: the file is absent, or is not JSON.
@@ -41,9 +63,9 @@ def read_json(path: Path, what: str) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise JaxtagError(f"no {what} at {path}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise JaxtagError(f"{path} is not readable as a {what}: {error}") from None
+        raise JaxtagError(f"no {what} at {path}", mend) from None
+    except (ValueError, RecursionError) as error:
+        raise JaxtagError(f"{path} is not readable as a {what}: {error}", mend) from None
 
 
 @contextlib.contextmanager
@@ -56,7 +78,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(side, ignore_errors=True)
     side.mkdir(parents=True)
     try:
-        yield side
+        with named(path):
+            yield side
     except BaseException:
         shutil.rmtree(side, ignore_errors=True)
         raise
@@ -76,8 +99,9 @@ def held(folder: Path) -> Iterator[None]:
     """
     with open(folder / ".lock", "w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            with named(folder):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             raise JaxtagError(f"{folder} is in use by another process", "wait for it, or name another folder") from None
         yield
 
@@ -92,10 +116,13 @@ def check_seal(folder: Path, sealed: Mapping[str, Mapping[str, int]], mend: str)
     """Hold the files below `folder` against what `seal` found when they were written.
 
     Raises:
-      JaxtagError: a file is missing, has another size, or (up to `CHECKED_BYTES`) another checksum.
+      JaxtagError: a file is missing, has another size, or (up to `CHECKED_BYTES`) another checksum; or is to lie
+        outside the folder.
     """
     for name, known in sealed.items():
         path = folder / name
+        if ".." in path.parts or "\0" in name or len(name) > 255 or not path.is_relative_to(folder):
+            raise JaxtagError(f"{folder} is to have a file that lies elsewhere, {name!r:.80}", mend)
         if not path.is_file():
             raise JaxtagError(f"{path} is missing", mend)
         size = path.stat().st_size

@@ -94,8 +94,10 @@ def from_json(value: Mapping[str, Any]) -> Experiment:
 
 
 def _read(value: Mapping[str, Any]) -> Experiment:
-    entry = find(value["system"])
-    encoder = _read(value["encoder"]) if value.get("encoder") else None
+    encoder = value.get("encoder") or None
+    if not isinstance(value.get("system"), str) or not isinstance(encoder, Mapping | None):
+        raise JaxtagError(f"no system {value.get('system')!r:.80} with encoder {encoder!r:.80}", "see jaxtag systems")
+    entry, encoder = find(value["system"]), _read(encoder) if encoder else None
     experiment = Experiment(entry.name, entry.settings()(), encoder=encoder)
     parts = {part: inner for part, inner in value.items() if isinstance(inner, dict) and part != "encoder"}
     return override(experiment, {f"{part}.{k}": v for part, inner in parts.items() for k, v in inner.items()})

@@ -19,6 +19,8 @@ from jaxtag.estimators.vectors import NAMED, without_vector
 from jaxtag.evaluation import lists
 from jaxtag.evaluation.evaluate import labels_of
 from jaxtag.explain import Explainer, check
+from jaxtag.parallel import distributed
+from jaxtag.parallel.mesh import replicated
 from jaxtag.progress import bar
 from jaxtag.requests import Reader, Request, parse
 from jaxtag.runs import Bound, open_run, restore_best
@@ -50,7 +52,7 @@ class Recommender:
         ) -> tuple[jax.Array, jax.Array]:
             return ranking.recommend(system, *variables, batch, table, self._k, mesh, count)
 
-        self._rank = jax.jit(rank)
+        self._rank = jax.jit(rank, out_shardings=replicated(mesh)) if mesh else jax.jit(rank)
 
     def __call__(self, texts: Sequence[str]) -> list[list[dict[str, Any]]]:
         """For each text its hashtags, best first: `{"hashtag", "probability"}`, among the candidates.
@@ -185,21 +187,24 @@ def recommend_lines(recommender: Recommender, lines: IO[bytes], out: IO[str]) ->
 
     Of a system that reads history, a line may have the `author` and a `history`, as `jaxtag.requests` has them; of one
     that reads images, `image`, the name of a file, beside the `text` or in its place. How
-    many lines could not be read, and how many authors the dataset does not have, is said on standard error.
+    many lines could not be read, and how many authors the dataset does not have, is said on standard error. Of several
+    processes the first reads and writes, and all rank.
     """
     bad, strangers, number = 0, 0, 0
-    numbered = enumerate(lines, 1)
-    while block := list(islice(numbered, LINES)):
-        parsed = [parse(number, line, recommender.reader) for number, line in block]
+    while block := distributed.led("lines", lambda: [line.decode("latin-1") for line in islice(lines, LINES)]):
+        parsed = [parse(i, line.encode("latin-1"), recommender.reader) for i, line in enumerate(block, number + 1)]
         asked = [request for _, request in parsed if request]
         strangers += sum(is_stranger(recommender, request) for request in asked)
         found: Iterator[Any] = iter(recommender.answer(asked) if asked else [])
         for record, request in parsed:
             bad += request is None
             line = {**record, **next(found)} if request else record
-            out.write(json.dumps(line, ensure_ascii=False) + "\n")
+            if distributed.leads():
+                out.write(json.dumps(line, ensure_ascii=False) + "\n")
         out.flush()
-        number = block[-1][0]
+        number += len(block)
+    if not distributed.leads():
+        return
     if bad:
         print(f"jaxtag: {bad} of {number} lines could not be read; each has an error in its place", file=sys.stderr)
     if strangers:

@@ -67,7 +67,7 @@ class Reader:
     def __init__(self, bound: Bound):
         """Read as the run `bound` does."""
         self._dataset, self._reading = bound.dataset, bound.reading
-        self._cleaner = Cleaner(Cleaning.from_json(bound.dataset.info["settings"]["cleaning"]))
+        self._cleaner = Cleaner(Cleaning.from_json(bound.dataset.info["settings"].get("cleaning")))
         images = bound.reading.images
         self._images = NewImages(bound.dataset, images) if images else None
         self._pieces = open_wordpieces(bound.dataset) if WORDPIECES in bound.reading.lengths else None
@@ -161,7 +161,7 @@ def parse(number: int, line: bytes, reader: Reader) -> tuple[dict[str, Any], Req
     """What line `number` of a stream asks for: its own fields, and the request; or its `error`, and None."""
     try:
         record = json.loads(line)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of more digits than Python reads is a ValueError
         return {"error": f"line {number} is not JSON: {error}"}, None
     if isinstance(record, str):
         record = {"text": record}

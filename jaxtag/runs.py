@@ -13,7 +13,8 @@ RUN/explained-<part>.json   of a system with attention: which words and earlier 
 """
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,12 @@ from jaxtag.data.posts import WORDPIECES, round_up
 from jaxtag.data.wordpieces import pieces
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
-from jaxtag.files import read_json, write_json
+from jaxtag.files import held, write_json
 from jaxtag.fitted import FittedSystem, Sampled, reads_vectors
+from jaxtag.parallel import distributed
 from jaxtag.parallel.mesh import check_batch, make_mesh
 from jaxtag.systems import Sizes, System, build, find, given
+from jaxtag.training.alike import check_run, check_system
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.corpus import chain_state
 from jaxtag.training.optimizers import Optimizer, optimizer
@@ -50,6 +53,7 @@ FREE = (
     "training.accumulate",
     "training.by_length",
     "training.checkpoint_minutes",
+    "training.checkpoint_steps",
     "training.dispatch_seconds",
     "training.tensorboard",
     "parallel.data",
@@ -148,6 +152,27 @@ def parameters(bound: Bound) -> int:
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(bound.abstract["params"]))
 
 
+@contextmanager
+def begun(run: Path, recipe: str, bound: Bound) -> Iterator[None]:
+    """Hold the folder `run` for this command while the block runs, and `begin` it; it is made where there is none.
+
+    Of several processes the first does so, once all have the same run, experiment, dataset and split.
+
+    Raises:
+      JaxtagError: as `begin`; it is in use; or processes differ.
+    """
+    check_run(run, bound.experiment, bound.dataset, bound.split)
+    if not distributed.leads():
+        distributed.lead("the run's folder", None)
+        yield
+        return
+    run.mkdir(parents=True, exist_ok=True)
+    with held(run):
+        begin(run, recipe, bound)
+        distributed.lead("the run's folder", None)
+        yield
+
+
 def begin(run: Path, recipe: str, bound: Bound) -> None:
     """Make `run`, an existing folder, a new run's, or check that the one there is this run's.
 
@@ -169,7 +194,7 @@ def begin(run: Path, recipe: str, bound: Bound) -> None:
         "devices": f"{len(jax.devices())} x {jax.devices()[0].device_kind}",
     }
     if (run / "experiment.json").exists():
-        _check_same(run, read_json(run / "experiment.json", "experiment"), description)
+        _check_same(run, experiments.read_run(run), description)
     elif any(p.name not in (".lock", "encoder", "choosing") for p in run.iterdir()):
         raise JaxtagError(
             f"{run} is not empty and is not a run folder: it has no experiment.json", "name a new folder with --run"
@@ -215,14 +240,7 @@ def open_run(run: Path, data: Path | None = None) -> tuple[Bound, dict[str, Any]
     Raises:
       JaxtagError: there is no run, or its dataset is gone or has changed.
     """
-    if not (run / "experiment.json").is_file():
-        raise JaxtagError(f"{run} is not a run folder: it has no experiment.json", "train one with jaxtag train")
-    info = read_json(run / "experiment.json", "experiment")
-    if info.get("format") != experiments.FORMAT:
-        raise JaxtagError(
-            f"{run} has experiment format {info.get('format')}, this jaxtag reads {experiments.FORMAT}",
-            "train again with this version",
-        )
+    info = experiments.read_run(run)
     path = data or Path(info["dataset"]["path"])
     if not path.is_dir():
         raise JaxtagError(f"the dataset of {run} is no longer at {path}", "give its folder with --data")
@@ -237,7 +255,10 @@ def open_run(run: Path, data: Path | None = None) -> tuple[Bound, dict[str, Any]
     # Evaluating needs no particular mesh: all devices share the posts.
     whole = {"parallel.data": -1, "parallel.fsdp": 1, "parallel.tensor": 1}
     experiment = experiments.override(recipes.from_json(info["experiment"]), whole)
-    return bind(experiment, dataset, split), info
+    check_run(run, experiment, dataset, split)
+    bound = bind(experiment, dataset, split)
+    check_system(bound.system)
+    return bound, info
 
 
 def restore_best(run: Path, bound: Bound) -> State:
@@ -250,7 +271,7 @@ def restore_best(run: Path, bound: Bound) -> State:
         from jaxtag.training.fitting import restore
 
         return restore(run, bound)
-    checkpoints = Checkpoints(run / "checkpoints")
+    checkpoints = Checkpoints(run / "checkpoints", reading=True)
     try:
         step = checkpoints.best()
         if step is None:

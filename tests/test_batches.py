@@ -1,5 +1,7 @@
 """Reading: what a batch holds, wherever it is gathered."""
 
+from types import SimpleNamespace
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,9 @@ import pytest
 from jaxtag.data import batches, columns, order
 from jaxtag.data.columns import ragged
 from jaxtag.data.dataset import open_dataset
+from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Parallel
+from jaxtag.parallel import memory
 from jaxtag.parallel.mesh import make_mesh
 from jaxtag.recipes import resolve
 from jaxtag.training.state import numbers_of
@@ -86,4 +90,19 @@ def test_what_does_not_fit_on_the_device_is_streamed(opened: tuple) -> None:
     for mib, kind in ((1, batches.Resident), (0, batches.Streamed)):
         reading, experiment = read(opened, data__resident_mib=str(mib))
         assert isinstance(batches.open_source(reading, mesh, split, experiment, said.append), kind)
-    assert "resident" in said[0] and "streamed" in said[1]
+    assert "resident" in said[0] and "streamed" in said[1] and said[1].endswith(" data.resident_mib is 0 MiB")
+
+
+def test_what_is_more_than_half_of_a_devices_memory_is_streamed(opened: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, split = opened
+    mesh = make_mesh(Parallel(), jax.devices()[:1])
+    said: list[str] = []
+    reading, experiment = read(opened)
+    small = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 1000})
+    monkeypatch.setattr(memory.jax, "local_devices", lambda: [small, SimpleNamespace(memory_stats=lambda: None)])
+    assert isinstance(batches.open_source(reading, mesh, split, experiment, said.append), batches.Streamed)
+    (line,) = said
+    assert line.startswith("columns: streamed from the host") and line.endswith("half of its memory is 0 MiB")
+    _, experiment = read(opened, data__placement="resident")
+    with pytest.raises(JaxtagError, match="resident columns would take .* half of its memory is 0"):
+        batches.open_source(reading, mesh, split, experiment)

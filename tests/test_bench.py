@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,16 +67,25 @@ def test_made_up_posts_have_histories_and_words_that_may_be_equally_likely() -> 
     assert (history != 0).sum((1, 2)).mean() < made.reading.packed == made.workload.packed
 
 
-def test_our_side_runs_in_a_process_of_its_own() -> None:
-    asked = {"side": "jaxtag", "recipe": "zsl/cnn", "size": "tiny", "overrides": SMALL, "words": 50, "hashtags": 5,
-             "data": "", "split": "", "threads": 1, "torch_compile": False, "uniform": False}  # fmt: skip
-    given = json.dumps(asked) + "\n" + json.dumps({"seconds": 0.05}) + "\n"
+def test_our_side_runs_in_a_process_of_its_own(tmp_path: Path) -> None:
+    asked = {"side": "jaxtag", "recipe": "zsl/ann", "size": "tiny", "overrides": SMALL, "words": 50, "hashtags": 5,
+             "data": "", "split": "", "threads": 1, "torch_compile": False, "uniform": False, "full": False,
+             "devices": 0}  # fmt: skip
+    given = [asked, {"seconds": 0.05}, {"detail": True}, {"trace": str(tmp_path)}]
     done = subprocess.run(
-        [sys.executable, "-m", "jaxtag.bench.worker"], input=given, capture_output=True, text=True, check=True
-    )
-    described, block = (json.loads(line) for line in done.stdout.splitlines())
+        [sys.executable, "-m", "jaxtag.bench.worker"], input="".join(json.dumps(line) + "\n" for line in given),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    described, block, told, trace = (json.loads(line) for line in done.stdout.splitlines())
     assert described["batch"] == 16 and described["lengths"]["tokens"] == 16 and described["parameters"] > 0
     assert block["steps"] >= 1 and block["seconds"] >= 0.05 and block["cpu_seconds"] > 0
+    assert described["compile_seconds"] > 0 and described["kept_seconds"] > 0 and told["memory_mib"] > 0
+    found = step.summary("zsl/ann", {"jaxtag": described}, {"jaxtag": [block]}, {"jaxtag": told})
+    shares = found["sides"]["jaxtag"]["shares"]
+    assert shares["mfu"] > 0 and 0 < shares["useful"] <= 1 and 0 < shares["input"] <= 1
+    said = step.render({"recipes": [found], "rounds": 1, "block_seconds": 0.05, "machine": "m", "cores": 2})
+    assert "MFU" in said and "(measured here)" in said
+    assert trace["steps"] >= 3 and any(name.endswith("perfetto_trace.json.gz") for name in trace["files"])
 
 
 def test_a_side_says_what_is_wrong_in_one_line() -> None:

@@ -58,7 +58,8 @@ def test_plan_is_one_document(trained: tuple[Path, Path], capsys: pytest.Capture
     assert call("plan", "zsl/cnn", *small, "--words", "100", "--hashtags", "20", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["recipe"] == "zsl/cnn" and found["workload"]["hashtags"] == 20
-    assert found["devices"] == {"count": 1, "kind": "cpu", "simulated": False} and not found["collectives"]
+    told = {"count": 1, "kind": "cpu", "simulated": False, "absent": False}
+    assert found["devices"] == told and not found["collectives"]
     assert call("plan", "zsl/cnn", *small, "--data", trained[0]) == 0
     said = capsys.readouterr().out
     assert "60 words, 12 hashtags, 160 training posts (split default" in said and "nothing was run" in said

@@ -19,7 +19,8 @@ FILE_LINES, FUNCTION_LINES = 300, 50
 # jaxtag's rooms, lowest first: a room imports itself, the rooms on its line and those above it here.
 ORDER = (
     ("errors",),
-    ("files", "progress"),
+    ("files", "progress", "ending", "arrays"),
+    ("documents",),
     ("experiment", "checks"),
     ("parallel",),
     ("layers",),
@@ -48,6 +49,7 @@ PROVIDED_BY = {
     "orbax": "orbax-checkpoint",
     "PIL": "pillow",
     "array_record": "array-record",
+    "apache_beam": "apache-beam",
     "tensorflow_datasets": "tensorflow-datasets",
     "sklearn": "scikit-learn",
 }

@@ -351,7 +351,7 @@ def test_features_are_held_against_their_seal(data: Path) -> None:
     (folder / "vector.npy").write_bytes(vector)
     info = json.loads((folder / "extractor.json").read_text())
     for change, message in (
-        ({"format": 9}, "of another format"), ({"images": 1}, "of other images"),
+        ({"format": 9}, "has image features format 9, this jaxtag reads format 1"), ({"images": 1}, "of other images"),
         ({"shapes": {"vector": [4]}}, "not as described"),
     ):  # fmt: skip
         (folder / "extractor.json").write_text(json.dumps(info | change))

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from jaxtag_prep import cli
 
+from jaxtag.errors import Stopped
+
 VERBS = (
     "posts", "twitter", "instagram", "instacities", "harrison", "nus-wide", "simulate", "pack", "split", "vectors",
     "topics", "wordpieces", "images", "regions",
@@ -85,10 +87,15 @@ def test_mistakes_are_one_line(command: str, message: str, tmp_path: Path, capsy
     ("error", "code", "said"),
     [
         (KeyboardInterrupt(), 130, ""),
+        (Stopped(), 75, "jaxtag-prep: stopped; the same command does what is left\n"),
         (KeyError("a bug"), 1, "Traceback"),
         (OSError(28, "No space left", "x"), 2, "x could not be written: the disk is full; make room"),
         (OSError("9 requested and 3 written"), 2, " could not be written: the disk is full; make room"),
-        (OSError(13, "Permission denied", "x"), 2, "x: Permission denied"),
+        (
+            OSError(13, "Permission denied", "x"),
+            2,
+            "x cannot be used: permission denied; give yourself the right to it",
+        ),
     ],
 )
 def test_exit_codes(

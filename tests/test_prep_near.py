@@ -94,3 +94,11 @@ def test_the_chance_of_overlooking() -> None:
 def test_impossible_thresholds(threshold: float) -> None:
     with pytest.raises(JaxtagError, match="is not above 0 and at most 1"):
         near.copies(ragged([[2]]), threshold)
+
+
+@pytest.mark.parametrize("scale", [1, 5_000_000, 400_000_000])
+def test_numbers_of_words_change_nothing(scale: int) -> None:
+    lists = [[2, 3, 4, 5], [2, 3, 4, 5, 2], [5, 4, 3, 2], [2, 3, 4, 4], [5, 4, 3, 2, 5], [3, 4, 5, 2]] * 3
+    found = near.copies(ragged([[word * scale for word in row] for row in lists]), 0.5)
+    assert found.tolist() == near.copies(ragged(lists), 0.5).tolist()
+    assert len(set(found.tolist())) < 6

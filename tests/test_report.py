@@ -47,7 +47,7 @@ def make_dataset(folder: Path, fingerprint: str = "d1", posts: int = 12) -> Path
     split = {"format": SPLIT_FORMAT, "name": "default", "dataset": fingerprint, "fingerprint": "s1", "files": {},
              "rule": "random", "funnel": [funnel[-1], {"step": "with a hashtag", "posts": posts}]}  # fmt: skip
     info = {"format": FORMAT, "name": "made & up", "preset": "general", "posts": posts, "fingerprint": fingerprint,
-            "files": {}, "columns": {"hashtags": {}, "tokens": {}}, "funnel": funnel}  # fmt: skip
+            "files": {}, "columns": {"hashtags": {}, "tokens": {}}, "settings": {}, "funnel": funnel}  # fmt: skip
     (folder / "splits" / "default" / "split.json").write_text(json.dumps(split))
     (folder / "dataset.json").write_text(json.dumps(info))
     return folder

@@ -2,7 +2,8 @@
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,31 @@ def workers_of(arguments: Mapping[str, Any]) -> int:
     if arguments["workers"] < 1:
         raise JaxtagError(f"--workers {arguments['workers']} is below 1")
     return arguments["workers"]
+
+
+def add_beam(parser: argparse.ArgumentParser) -> None:
+    """Add the option that prepares with Apache Beam."""
+    parser.add_argument(
+        "--beam",
+        nargs="?",
+        const="",
+        metavar="NAME=VALUE[,…]",
+        help="read and clean with Apache Beam, in the place of --workers; with these options of its own, such as "
+        "runner=FlinkRunner,flink_master=host:8081 (its own runner on this machine if none is given)",
+    )
+
+
+def beam_of(arguments: Mapping[str, Any], parts: Sequence[Callable[[], Any]]) -> Callable[..., Any] | None:
+    """What `build.build` wants of the option `--beam`, for a source in parts (`beam.Part`); None without it.
+
+    Raises:
+      JaxtagError: Beam is not installed, or does not know an option.
+    """
+    if arguments["beam"] is None:
+        return None
+    from .. import beam
+
+    return partial(beam.encode, parts, beam.check(arguments["beam"]))
 
 
 def identity(file: Path) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jaxtag.errors import JaxtagError
 
-from .making import add_making, identity, made, preset_of, render, workers_of
+from .making import add_beam, add_making, beam_of, identity, made, preset_of, render, workers_of
 from .reading import add_images, add_reading, fraction_of, gallery_of, of_images, ratio_of
 
 SUMMARY = "A dataset from tables of posts: CSV, Parquet, JSON."
@@ -16,6 +17,7 @@ EXAMPLES = """\
   jaxtag-prep posts --input a.parquet b.parquet --out data/en --text text --language lang --language-is en
   jaxtag-prep posts --input p.jsonl.gz --out data/zsl --text text --language lang --preset zsl --repost type=R
   jaxtag-prep posts --input posts.jsonl --out data/photos --text text --image photo --images photos --preset amnn
+  jaxtag-prep posts --input 2019-*.parquet --out data/all --text text --beam runner=FlinkRunner,flink_master=host:8081
 """
 __all__ = ["EXAMPLES", "SUMMARY", "options", "render", "run"]
 
@@ -47,6 +49,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     add_reading(parser)
     add_making(parser)
+    add_beam(parser)
     add("--seed", type=int, help="of the default split (default 0)")
 
 
@@ -62,6 +65,8 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
     preset, max_bad, pictured = preset_of(arguments), fraction_of(arguments), bool(arguments["image"])
     if not arguments["text"] and not pictured:
         raise JaxtagError("posts need a text, or an image", "name the column with --text, or with --image")
+    if pictured and arguments["beam"] is not None:
+        raise JaxtagError("--beam prepares posts without images", "prepare posts with images with --workers")
     if arguments["images"] is not None and not pictured:
         raise JaxtagError("--images says where images are, and no column names any", "name it with --image")
     repost, _, value = arguments["repost"].partition("=")
@@ -80,7 +85,8 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
         has=tuple(key for key in ("author", "time", "image") if arguments[key]),
         preset=preset,
     )
+    beam = beam_of(arguments, [partial(posts.read, [file], mapping) for file in files])
     chunks = posts.read(files, mapping, images)
     if images:
         chunks = gallery.kept(arguments["out"], images, chunks)
-    return made(arguments, build.build(arguments["out"], plan, chunks, workers_of(arguments), max_bad))
+    return made(arguments, build.build(arguments["out"], plan, chunks, workers_of(arguments), max_bad, beam))

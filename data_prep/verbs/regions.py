@@ -22,7 +22,7 @@ boxes [n, R, 4], image_id [n]); HDF5 with a group an image; LMDB of archives, li
 which nothing is unpickled. A row's image is told by path, name, name without its ending, or COCO's number.
 Boxes, x1 y1 x2 y2, in pixels or as shares, are stored as shares of width and height. A row that cannot be used is
 listed in images/regions/rejects.jsonl with its file and row. A run that was stopped goes on when given again.
-HDF5 and LMDB need pip install 'jaxtag[regions]'.
+HDF5 needs pip install 'jaxtag[regions]'.
 """
 
 

@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from .making import add_making, made, preset_of, render, workers_of
+from .making import add_beam, add_making, beam_of, made, preset_of, render, workers_of
 
 SUMMARY = "A dataset of simulated posts."
 EXAMPLES = """\
@@ -20,6 +21,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--posts", type=int, required=True, metavar="N", help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of the posts and of the split (default 0)")
     add_making(parser)
+    add_beam(parser)
 
 
 def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,5 +38,6 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
     preset = replace(preset_of(arguments), languages=())
     source = {"name": "simulated", "posts": count, "seed": seed}
     plan = Plan("simulated", "none needed", [source], {}, ("author", "time", "image"), preset)
-    chunks = simulated.read(arguments["out"], count, seed)
-    return made(arguments, build.build(arguments["out"], plan, chunks, workers_of(arguments)))
+    read = partial(simulated.read, arguments["out"], count, seed)
+    beam = beam_of(arguments, [read])
+    return made(arguments, build.build(arguments["out"], plan, read(), workers_of(arguments), beam=beam))

@@ -2,10 +2,11 @@
 
 import argparse
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .making import add_making, identity, made, preset_of, render, workers_of
+from .making import add_beam, add_making, beam_of, identity, made, preset_of, render, workers_of
 from .reading import add_reading, fraction_of, ratio_of
 
 SUMMARY = "A dataset from tweets: JSON of Twitter's API, v1.1 or v2, or of twarc."
@@ -29,6 +30,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     add_reading(parser)
     add_making(parser)
+    add_beam(parser)
     add("--seed", type=int, help="of the default split (default 0)")
 
 
@@ -53,4 +55,5 @@ def run(arguments: Mapping[str, Any]) -> dict[str, Any]:
         preset=preset,
     )
     chunks = twitter.read(files, reading)
-    return made(arguments, build.build(arguments["out"], plan, chunks, workers_of(arguments), max_bad))
+    beam = beam_of(arguments, [partial(twitter.read, [file], reading) for file in files])
+    return made(arguments, build.build(arguments["out"], plan, chunks, workers_of(arguments), max_bad, beam))

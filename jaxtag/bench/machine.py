@@ -31,7 +31,12 @@ def held_mib() -> float:
         held = {line.partition(":")[0]: line.partition(":")[2].split() for line in lines}
         return int(held["RssAnon"][0]) / 1024
     except (OSError, KeyError):
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return peak_mib()
+
+
+def peak_mib() -> float:
+    """The most MiB that this process ever held, mapped files that it read among them."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class Memory:

@@ -73,16 +73,24 @@ class Posts:
 
 
 def made_up(
-    experiment: Experiment, words: int, hashtags: int, posts: int = POSTS, seed: int = 0, uniform: bool = False
+    experiment: Experiment,
+    words: int,
+    hashtags: int,
+    posts: int = POSTS,
+    seed: int = 0,
+    uniform: bool = False,
+    full: bool = False,
 ) -> Posts:
     """Posts of one hashtag each, as long as real ones, with any others for their history and any image of `IMAGES`.
 
-    The i-th most used of `words` words is 1/i as likely; with `uniform`, all are equally likely.
+    The i-th most used of `words` words is 1/i as likely; with `uniform`, all are equally likely. With `full`, every
+    post is as long as a batch has room for: no arithmetic is on padding.
     """
-    draw = np.random.default_rng(seed)
+    draw, data = np.random.default_rng(seed), experiment.data
     share = np.array(LENGTHS) / sum(LENGTHS)
     lengths = draw.choice(np.arange(SHORTEST, SHORTEST + len(LENGTHS)), posts, p=share)
-    data, entry = experiment.data, find_trained_by_step(experiment, "measurement of steps")
+    lengths = np.full(posts, max(data.length, data.history_length)) if full else lengths
+    entry = find_trained_by_step(experiment, "measurement of steps")
     names, many = entry.columns, MANY if entry.output == "decode" else 1
     words = min(words, PIECES) if WORDPIECES in names else words
     weight = np.cumsum(np.ones(words) if uniform else 1.0 / np.arange(1, words + 1))
@@ -101,10 +109,11 @@ def made_up(
     reading = batches.Reading(
         made | {"hashtags": tags}, sizes | {"hashtags": round_up(many)},
         np.arange(words + FIRST_WORD, dtype=np.int32), np.arange(hashtags), earlier,
-        packed_words(lengths[earlier]) if earlier is not None else 0, _images(draw, data.extractor, names, posts),
+        packed_words(np.minimum(lengths, data.history_length)[earlier]) if earlier is not None else 0,
+        _images(draw, data.extractor, names, posts),
         draw.dirichlet(np.ones(MANY_TOPICS), posts).astype(np.float16) if TOPICS in names else None,
     )  # fmt: skip
-    source = "made up, words equally likely" if uniform else "made up"
+    source = "made up" + ", words equally likely" * uniform + ", at their longest" * full
     rows = np.arange(posts, dtype=np.int32)
     return Posts(reading, rows, words, hashtags, source, assumed_vectors(experiment))
 

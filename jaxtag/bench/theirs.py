@@ -1,11 +1,14 @@
 """PyTorch's side of a measurement: the twin's training step, in the fastest of the forms a user could choose."""
 
+import contextlib
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jaxtag.bench import baseline_twins, sequence_twins, twins
+from jaxtag.bench.machine import peak_mib
 from jaxtag.bench.posts import Posts
 from jaxtag.data import order
 from jaxtag.data.posts import HISTORY, IMAGE_COLUMNS, TOPICS, WORDPIECES
@@ -40,6 +43,11 @@ class Theirs:
                 "the PyTorch twins train by adam or adagrad, with l2 or weight decay, not by "
                 f"{training.optimizer} with l2 {training.l2} and weight decay {training.weight_decay}"
             )
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        if self._device == "cuda":  # on a CPU it would only cost time
+            torch.set_default_device(self._device)
+            torch.set_float32_matmul_precision("high")  # TF32, as XLA has it
+        self._precision = training.precision
         torch.manual_seed(training.seed)
         self._smoothing, self._clip, self._model = training.smoothing, training.clip, experiment.model
         started = time.perf_counter()
@@ -62,22 +70,39 @@ class Theirs:
         self.described = {
             "parameters": parameters, "start_seconds": round(time.perf_counter() - started, 2), "form": self._form,
             "tried": tried, "version": f"torch {torch.__version__}", "threads": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name() if self._device == "cuda" else "cpu",
         }  # fmt: skip
 
     def steps(self, count: int) -> None:
-        """Run `count` training steps."""
+        """Run `count` training steps, and wait for them."""
         import torch
 
+        half = partial(torch.autocast, self._device, torch.bfloat16)
+        cast = half if self._precision == "bfloat16" else contextlib.nullcontext
         for _ in range(count):
             tokens, lengths, labels, more = self._batches[self._form.split()[0]][self._at]
             self._at = (self._at + 1) % len(self._batches["padded"])
             for weight in self._weights:
                 weight.grad = None
-            self._loss(self._run(tokens, lengths, self._form, **more), labels).backward()
+            with cast():
+                scores = self._run(tokens, lengths, self._form, **more)
+            self._loss(_wide(scores), labels).backward()
             if self._clip:
                 torch.nn.utils.clip_grad_norm_(self._weights, self._clip)
             for rule in self._rules:
                 rule.step()
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+
+    def detail(self) -> dict[str, Any]:
+        """Nothing beyond what is described."""
+        return {}
+
+    def memory_mib(self) -> float:
+        """The most memory that was in use: of the GPU, or of the process."""
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20 if self._device == "cuda" else peak_mib()
 
     def _loss(self, logits: Any, labels: Any) -> Any:
         """The experiment's objective (`jaxtag.training.objectives`), divided by its weight."""
@@ -134,26 +159,28 @@ class Theirs:
         """Batches in our order, by form: `padded` as ours, `trimmed` and `packed` cut to the batch's longest post."""
         import torch
 
-        found: dict[str, list[tuple[Any, ...]]] = {"padded": [], "trimmed": []}
+        put = lambda values: torch.from_numpy(np.ascontiguousarray(values)).to(self._device)  # noqa: E731
+        found: dict[str, list[tuple[Any, ...]]] = {"padded": [], "trimmed": [], "packed": []}
         for step in range(IMAGE_BATCHES if posts.reading.images else BATCHES):
             rows = order.rows_of_step_on_host(posts.rows, experiment.training.seed, step, experiment.training.batch)
             batch = posts.reading.gather(rows)
             labels = batch["hashtags"][:, : max(1, int((batch["hashtags"] >= 0).sum(1).max()))]
             words = batch.get("tokens", batch.get(WORDPIECES, np.zeros((len(rows), 1), np.int32)))
             lengths = np.maximum((words != 0).sum(1), 1)
-            seen = {name: torch.from_numpy(batch[name]) for name in (TOPICS, *IMAGE_COLUMNS) if name in batch}
+            seen = {name: put(batch[name]) for name in (TOPICS, *IMAGE_COLUMNS) if name in batch}
             for form, longest in (("padded", words.shape[1]), ("trimmed", int(lengths.max()))):
-                tokens = torch.from_numpy(np.ascontiguousarray(words[:, :longest])).long()
+                tokens = put(words[:, :longest]).long()
                 more = dict(seen)
                 if experiment.training.objective in ("sequence", "hinge"):
-                    more["labels"] = torch.from_numpy(labels).long()
+                    more["labels"] = put(labels).long()
                 if HISTORY in batch:
                     earlier = batch[HISTORY]
                     most = earlier.shape[2] if form == "padded" else max(1, int((earlier != 0).sum(2).max()))
-                    more[HISTORY] = torch.from_numpy(np.ascontiguousarray(earlier[..., :most])).long()
-                known = torch.from_numpy(lengths).long(), torch.from_numpy(labels).long()
-                found[form].append((tokens, *known, more))
-        return found | {"packed": found["trimmed"]}
+                    more[HISTORY] = put(earlier[..., :most]).long()
+                found[form].append((tokens, put(lengths).long(), put(labels).long(), more))
+            tokens, _, *rest = found["trimmed"][-1]  # packing wants lengths on the host
+            found["packed"].append((tokens, torch.from_numpy(lengths).long(), *rest))
+        return found
 
     def _settle(self, forms: tuple[str, ...], compiled: bool) -> dict[str, float]:
         """Try every form, keep the fastest; seconds a step of each."""
@@ -175,3 +202,10 @@ class Theirs:
         self._run = runs["compiled " if best.startswith("compiled ") else ""]
         self._use(best.removeprefix("compiled "))
         return tried
+
+
+def _wide(scores: Any) -> Any:
+    """What a network gives, one tensor or several, in float32: the loss is computed there."""
+    if isinstance(scores, tuple | list):
+        return type(scores)(_wide(x) for x in scores)
+    return scores.float() if scores.is_floating_point() else scores

@@ -2,8 +2,9 @@
 
     python -m jaxtag.bench.worker
 
-reads a JSON line that says what to measure, answers with a line that describes it, and then runs as many seconds as
-each further line asks for, answering with steps, seconds and processor seconds. Standard output holds nothing else.
+reads a JSON line that says what to measure, answers with a line that describes it, and then answers each further line.
+`seconds` runs that long; the answer has steps, seconds and processor seconds. `trace`, a folder, runs a few steps and
+writes what a profiler reads. `detail` asks what there is to say after measuring. Standard output holds nothing else.
 """
 
 import json
@@ -23,13 +24,17 @@ def make(asked: dict[str, Any]) -> Any:
       JaxtagError: the recipe, the data or the twin is not there.
     """
     from jaxtag.bench import posts
+    from jaxtag.plan.devices import devices
     from jaxtag.recipes import resolve
 
+    if asked["devices"]:  # before JAX starts, which a side of PyTorch never does
+        devices(asked["devices"])
     experiment = resolve(asked["recipe"], asked["size"], asked["overrides"])
     if asked["data"]:
         read = posts.of_dataset(experiment, Path(asked["data"]), asked["split"])
     else:
-        read = posts.made_up(experiment, asked["words"], asked["hashtags"], uniform=asked["uniform"])
+        kind = {"uniform": asked["uniform"], "full": asked["full"]}
+        read = posts.made_up(experiment, asked["words"], asked["hashtags"], **kind)
     if len(read.rows) < experiment.training.batch:
         raise JaxtagError(f"training.batch is {experiment.training.batch}, there are {len(read.rows)} posts")
     if asked["side"] == "torch":
@@ -55,14 +60,28 @@ def block(side: Any, seconds: float) -> dict[str, float]:
     half as long again on either side.
     """
     side.steps(1)
-    steps, burst = 0, 1
+    steps, burst, fed = 0, 1, getattr(side, "fed_seconds", 0.0)
     wall, cpu = time.perf_counter(), time.process_time()
     while (took := time.perf_counter() - wall) < seconds:
         side.steps(burst)
         steps += burst
         pace = steps / (time.perf_counter() - wall)
         burst = max(1, min(2 * burst, int(pace * seconds / 4), int(pace * (seconds - took)) + 1))
-    return {"steps": steps, "seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
+    took, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    fed = getattr(side, "fed_seconds", 0.0) - fed
+    return {"steps": steps, "seconds": took, "cpu_seconds": cpu, "fed_seconds": fed}
+
+
+def trace(side: Any, folder: str) -> dict[str, Any]:
+    """Run about a second, at least three steps, under JAX's profiler; the files it wrote in `folder`."""
+    import jax
+
+    began = time.perf_counter()
+    side.steps(1)
+    many = max(3, min(50, int(1 / (time.perf_counter() - began))))
+    with jax.profiler.trace(folder, create_perfetto_trace=True):
+        side.steps(many)
+    return {"steps": many, "files": sorted(str(p) for p in Path(folder).rglob("*") if p.is_file())}
 
 
 def main() -> None:
@@ -81,7 +100,13 @@ def main() -> None:
         return
     answer(side.described)
     for line in sys.stdin:
-        answer(block(side, float(json.loads(line)["seconds"])))
+        match json.loads(line):
+            case {"trace": folder}:
+                answer(trace(side, folder))
+            case {"seconds": seconds}:
+                answer(block(side, float(seconds)))
+            case _:
+                answer({"memory_mib": round(side.memory_mib(), 1)} | side.detail())  # whose own memory is not counted
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from jaxtag.data.posts import COLUMNS, FIRST_WORD, HISTORY, PAD, TOPICS, WORDPIE
 from jaxtag.data.topics import proportions_of
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
-from jaxtag.parallel.mesh import by_batch, replicated
+from jaxtag.parallel.memory import allowed_mib
+from jaxtag.parallel.mesh import by_batch, own_part, put, put_part, replicated
 
 Batch = dict[str, Any]
 RESIDENT_STEPS = 1024  # most steps one dispatch may take, when the data are on the device
@@ -153,7 +154,7 @@ class Resident:
             host[TOPICS] = np.asarray(source.topics)
         self._cells = source.images.cells if source.images else 0
         host |= source.images.whole() if source.images else {}
-        self._arrays = jax.device_put(host, replicated(mesh))
+        self._arrays = put(host, replicated(mesh))
         self.lengths, self._mesh = source.lengths, mesh
 
     def without_posts(self, placed: bool = True) -> "Resident":
@@ -176,7 +177,7 @@ class Resident:
 
     def feed_rows(self, rows: np.ndarray) -> Any:
         """What `fetch_rows` needs for the posts `rows`."""
-        return self._arrays, jax.device_put(rows.astype(np.int32), replicated(self._mesh))
+        return self._arrays, put(rows.astype(np.int32), replicated(self._mesh))
 
     def fetch_rows(self, feed: Any) -> Batch:
         """The batch of the rows given to `feed_rows`; traceable."""
@@ -236,9 +237,11 @@ class Streamed:
         for later in range(first, step + steps + self.steps):
             self._ahead.append((later, self._threads.submit(self._gather, later)))
         parts = [self._ahead.popleft()[1].result() for _ in range(steps)]
-        parts += [parts[-1]] * (self.steps - steps)  # never read: they keep the shape
-        stacked = {name: np.stack([part[name] for part in parts]) for name in parts[0]}
-        return jax.device_put(stacked, self.feed_shardings())
+        # What is behind the last is never read, nor written here: it keeps the shape.
+        stacked = {name: np.zeros((self.steps, *x.shape), x.dtype) for name, x in parts[0].items()}
+        for name, room in stacked.items():
+            np.stack([part[name] for part in parts], out=room[:steps])
+        return put_part(stacked, self._mesh, self._batch, leading=1)
 
     def feed_shardings(self) -> Any:
         """Where `feed` lies."""
@@ -250,14 +253,16 @@ class Streamed:
 
     def feed_rows(self, rows: np.ndarray) -> Any:
         """The batch of `rows`, on the device."""
-        return jax.device_put(self._source.stored(rows), by_batch(self._mesh))
+        mine = rows[own_part(self._mesh, len(rows))]
+        return put_part(self._source.stored(mine), self._mesh, len(rows))
 
     def fetch_rows(self, feed: Any) -> Batch:
         """The batch that `feed_rows` sent."""
         return as_read(feed)
 
     def _gather(self, step: int) -> Batch:
-        return self._source.stored(order.rows_of_step_on_host(self._rows, self._seed, step, self._batch))
+        rows = order.rows_of_step_on_host(self._rows, self._seed, step, self._batch)
+        return self._source.stored(rows[own_part(self._mesh, self._batch)])
 
 
 Source = Resident | Streamed
@@ -268,7 +273,7 @@ def resident(source: Reading, experiment: Experiment) -> tuple[float, bool]:
     values = sum(len(column.values) + len(column.offsets) for column in source.columns.values())
     values += 0 if source.earlier is None else source.earlier.size
     mib = (4 * values + source.bytes) / 2**20
-    return mib, mib <= experiment.data.resident_mib and values < 2**31
+    return mib, mib <= allowed_mib(experiment.data.resident_mib)[0] and values < 2**31
 
 
 def open_source(
@@ -280,16 +285,14 @@ def open_source(
       JaxtagError: resident is asked for and they are too large to be.
     """
     placement, (mib, fits) = experiment.data.placement, resident(source, experiment)
+    most, why = allowed_mib(experiment.data.resident_mib)
     if placement == "resident" and not fits:
-        raise JaxtagError(
-            f"resident columns would take {mib:.0f} MiB on each device, data.resident_mib is "
-            f"{experiment.data.resident_mib}",
-            "raise it, or use --data.placement streamed",
-        )
+        mend = "raise it, or use --data.placement streamed" if "." in why else "use --data.placement streamed"
+        raise JaxtagError(f"resident columns would take {mib:.0f} MiB on each device, {why} is {most:.0f}", mend)
     if source.images:
         say(source.images.describe(np.concatenate([split.train, split.validation, split.test])))
     if placement == "resident" or (placement == "auto" and fits):
         say(f"columns: resident, {mib:.1f} MiB on each device")
         return Resident(source, mesh)
-    say(f"columns: streamed from the host, {mib:.1f} MiB")
+    say(f"columns: streamed from the host, {mib:.1f} MiB" + (not fits) * f": on a device {why} is {most:,.0f} MiB")
     return Streamed(source, mesh, split.train, experiment.training.seed, experiment.training.batch)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxtag.arrays import open_npy
 from jaxtag.data.posts import COLUMNS
 from jaxtag.errors import JaxtagError
 
@@ -87,16 +88,11 @@ def load(path: Path) -> np.ndarray:
       JaxtagError: it is absent, truncated or not an array.
     """
     try:
-        # An empty array cannot be mapped.
-        array = np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)  # a map's own indexing is slow
+        return open_npy(path)
     except FileNotFoundError:
         raise JaxtagError(f"{path} is missing", "prepare the dataset again") from None
-    except (ValueError, EOFError, OSError) as error:
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError, OSError):
-            raise JaxtagError(f"{path} is truncated or corrupt ({error})", "prepare the dataset again") from None
-    return array
+    except (ValueError, OSError) as error:
+        raise JaxtagError(f"{path} is truncated or corrupt ({error})", "prepare the dataset again") from None
 
 
 def read(folder: Path, name: str) -> np.ndarray | Ragged:

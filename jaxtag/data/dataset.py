@@ -17,14 +17,22 @@ import numpy as np
 
 from jaxtag.data import columns, vocabulary
 from jaxtag.data.columns import Ragged
-from jaxtag.data.hashtags import Kind, check_kind, of_kind, open_table, rows_of
+from jaxtag.data.hashtags import AGAIN, VECTORS, Kind, check_kind, of_kind, open_table, rows_of
 from jaxtag.data.posts import COLUMNS, FIRST_WORD, FORMAT, UNKNOWN
+from jaxtag.documents import SEALED, Each, described, versioned
 from jaxtag.errors import JaxtagError, nearest
-from jaxtag.files import check_seal, read_json
+from jaxtag.files import check_seal
 
 PARTS = ("train", "validation", "test")
 SPLIT_FORMAT = 2  # of split folders; raised when their layout changes
 SETTINGS = ("inductive", "transductive")  # of word vectors trained on the dataset
+# What the descriptions are to say, of what is read of them here and elsewhere.
+FUNNEL = Each({"step": str, "posts": int}, list)
+DATASET = {
+    "name": str, "preset": str, "posts": int, "fingerprint": str, "files": SEALED, "columns": Each(dict),
+    "settings": dict, "funnel": FUNNEL, "added?": {"wordpieces?": {"pieces": int, "lower": bool}},
+}  # fmt: skip
+SPLIT = {"dataset": str, "fingerprint": str, "files": SEALED, "funnel?": FUNNEL}
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,7 @@ class Split:
           JaxtagError: there are none of that name.
         """
         folder = self.path / "vectors" / name
-        if not folder.is_dir():
+        if Path(name).name != name or not folder.is_dir():
             there = sorted(p.name for p in (self.path / "vectors").glob("*") if (p / "vectors.json").is_file())
             how = f"--setting {name}" if name in SETTINGS else f"--file FILE --name {name}"
             raise JaxtagError(
@@ -146,17 +154,16 @@ class Split:
         Raises:
           JaxtagError: there are none of that name.
         """
-        return read_json(self.vectors_path(name) / "vectors.json", "description of word vectors")
+        return described(self.vectors_path(name) / "vectors.json", "description of word vectors", VECTORS, AGAIN)
 
     def _vectors(self, name: str, which: str, rows: int) -> np.ndarray:
-        folder, again = self.vectors_path(name), "make the vectors again with jaxtag-prep vectors"
-        info = self.vectors_info(name)
+        folder, info = self.vectors_path(name), self.vectors_info(name)
         if f"{which}.npy" not in info["files"]:
-            raise JaxtagError(f"{folder} has no {which}.npy: an older version made it", again)
-        check_seal(folder, info["files"], again)
+            raise JaxtagError(f"{folder} has no {which}.npy: an older version made it", AGAIN)
+        check_seal(folder, info["files"], AGAIN)
         table = columns.load(folder / f"{which}.npy")
-        if len(table) != rows:
-            raise JaxtagError(f"{folder} has {len(table)} rows where the split has {rows} {which}", again)
+        if table.ndim != 2 or len(table) != rows:
+            raise JaxtagError(f"{folder} has {len(table)} rows where the split has {rows} {which}", AGAIN)
         return table
 
     def topics(self) -> np.ndarray:
@@ -168,7 +175,7 @@ class Split:
         folder, make = self.path / "topics", f"jaxtag-prep topics --data {self.path.parents[1]} --split {self.name}"
         if not (folder / "topics.json").is_file():
             raise JaxtagError(f"{self.path} has no topics", make)
-        info = read_json(folder / "topics.json", "description of topics")
+        info = described(folder / "topics.json", "description of topics", {"proportions": SEALED.kind}, make)
         check_seal(self.path, {"topics.npy": info["proportions"]}, make)
         return columns.load(self.path / "topics.npy")
 
@@ -207,7 +214,7 @@ class Dataset:
 
     def has(self, name: str) -> bool:
         """Whether the dataset has column `name`."""
-        return name in self.info["columns"]
+        return name in self.info["columns"] and name in COLUMNS
 
     def column(self, name: str) -> Any:
         """Column `name`: an array, or a `Ragged`.
@@ -241,13 +248,8 @@ class Dataset:
                 f"{self.path} has no split {name!r} (it has: {', '.join(there) or 'none'})",
                 f"make one with jaxtag-prep split --data {self.path} --name {name}",
             )
-        info = read_json(path / "split.json", "split description")
-        if not isinstance(info, dict) or info.get("format") != SPLIT_FORMAT:
-            found = info.get("format") if isinstance(info, dict) else None
-            raise JaxtagError(
-                f"{path} has split format {found}, this jaxtag reads format {SPLIT_FORMAT}",
-                "delete it and make the split again with jaxtag-prep split",
-            )
+        mend = "delete it and make the split again with jaxtag-prep split"
+        info = versioned(path / "split.json", "split", SPLIT_FORMAT, SPLIT, mend)
         if info["dataset"] != self.fingerprint:
             raise JaxtagError(
                 f"{path} was made for dataset {info['dataset']}, this one is {self.fingerprint}",
@@ -282,13 +284,8 @@ def open_dataset(path: Path | str) -> Dataset:
             f"{path} is not a dataset folder: it has no dataset.json",
             "make one with jaxtag-prep, for example jaxtag-prep simulate --out DIR --posts 20000",
         )
-    info = read_json(path / "dataset.json", "dataset description")
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        found = info.get("format") if isinstance(info, dict) else None
-        raise JaxtagError(
-            f"{path} has dataset format {found}, this jaxtag reads format {FORMAT}",
-            "prepare the dataset again with this version",
-        )
+    mend = "prepare the dataset again with this version"
+    info = versioned(path / "dataset.json", "dataset", FORMAT, DATASET, mend)
     check_seal(path, info["files"], "prepare the dataset again")
     return Dataset(path, info)
 

@@ -5,8 +5,11 @@ the optional extra `images`, imported when a network is built.
 """
 
 import os
+import shutil
+import tempfile
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxtag.data import hdf5
 from jaxtag.data.posts import PIXELS
 from jaxtag.errors import JaxtagError, nearest
 
@@ -55,6 +59,7 @@ NETWORKS = {
     "vgg16": Network("VGG16", "vgg16", 224, "block5_pool", ("fc2", "block5_pool"), widths=(4096, 512)),
     "vgg16_places": Network("VGG16", "vgg16", 224, "block5_pool", ("fc2",), False, (4096, 512)),
 }
+_MEMBER = "model.weights.h5"  # of a .keras archive
 _TOP = ("flatten", "fc1", "fc2", "avg_pool", "predictions")  # layers above the last grid
 
 
@@ -238,12 +243,13 @@ def _load(model: Any, path: Path) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of containers that a part of a network does not have
-            if path.name.endswith((".weights.h5", ".keras")):
-                model.load_weights(path)
+            if path.name.endswith(".keras"):
+                with tempfile.TemporaryDirectory() as folder:
+                    _load_checked(model, _unpacked(path, Path(folder)))
             else:
-                _load_older(model, path)
-    except (ValueError, KeyError, OSError, TypeError, zipfile.BadZipFile) as error:
-        raise JaxtagError(f"{path} does not hold weights of this network: {error!s:.300}") from None
+                _load_checked(model, path)
+    except (*hdf5.DAMAGE, AttributeError, RecursionError, MemoryError, zlib.error, zipfile.BadZipFile) as error:
+        raise JaxtagError(f"{path} does not hold weights of this network: {hdf5.reason(error):.300}") from None
     without = [variable.path for variable in model.weights if np.isnan(np.asarray(variable)).any()]
     if without:
         named = ", ".join(without[:NAMED]) + (", …" if len(without) > NAMED else "")
@@ -252,11 +258,25 @@ def _load(model: Any, path: Path) -> None:
         )
 
 
-def _load_older(model: Any, path: Path) -> None:
-    """Load Keras' older HDF5: in order where it has as many layers, as its own files are meant; else by their names."""
-    import h5py
+def _unpacked(path: Path, folder: Path) -> Path:
+    """The weights of a .keras archive as a file in `folder`; what else it has, code among it, is left alone."""
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(_MEMBER)
+        if member.file_size > max(hdf5.ALWAYS_EXPANDED, hdf5.MOST_EXPANDED * member.compress_size):
+            raise ValueError(f"its weights unpack to {member.file_size} bytes")
+        with archive.open(member) as source, open(folder / _MEMBER, "wb") as file:
+            shutil.copyfileobj(source, file, 1 << 22)
+    return folder / _MEMBER
 
-    with h5py.File(path, "r") as file:
+
+def _load_checked(model: Any, path: Path) -> None:
+    """Load a file of HDF5, all of whose arrays are its own; older ones in order where it has as many layers as the
+    network, as Keras' own files are meant, else by the layers' names.
+    """
+    with hdf5.opened(path, "images") as file:
+        if path.name.endswith(".weights.h5"):
+            model.load_weights(path)
+            return
         group = file["model_weights"] if "layer_names" not in file.attrs and "model_weights" in file else file
         layers = [str(name) for name in group.attrs["layer_names"]]  # type: ignore
         there = [name for name in layers if len(group[name].attrs["weight_names"])]  # type: ignore

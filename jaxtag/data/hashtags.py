@@ -20,8 +20,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from jaxtag.data import columns
+from jaxtag.documents import SEALED, described
 from jaxtag.errors import JaxtagError, nearest
-from jaxtag.files import check_seal, read_json
+from jaxtag.files import check_seal
 
 Kind = Literal["in", "out", "sum"]
 HOW = ("own", "word", "segmentation", "subwords", "none")
@@ -29,7 +30,8 @@ LONGEST = 64  # letters beyond which a hashtag is not segmented: segmenting take
 MOST_PARTS = 16  # of the words of one hashtag, the first so many are averaged
 BLOCK = 4096  # hashtags whose rows are averaged at a time
 CACHED = 1 << 16
-_AGAIN = "make the vectors again with jaxtag-prep vectors"
+AGAIN = "make the vectors again with jaxtag-prep vectors"
+VECTORS = {"files": SEALED, "subwords?": {"shortest": int, "longest": int}, "output?": bool}  # what vectors.json says
 _TRAINED = ("setting", "model", "dim", "epochs", "window", "min_count", "seed")  # options of training, in vectors.json
 
 
@@ -116,15 +118,15 @@ def open_table(folder: Path, kind: Kind = "in") -> WordTable:
     Raises:
       JaxtagError: there is none, or none of that kind, it was made by an older version, or a file is damaged.
     """
-    info = read_json(folder / "vectors.json", "description of word vectors")
+    info = described(folder / "vectors.json", "description of word vectors", VECTORS, AGAIN)
     check_kind(folder, info, kind)
     if "table.npy" not in info["files"]:
-        raise JaxtagError(f"{folder} has no table of its own: an older version made it", _AGAIN)
-    check_seal(folder, info["files"], _AGAIN)
+        raise JaxtagError(f"{folder} has no table of its own: an older version made it", AGAIN)
+    check_seal(folder, info["files"], AGAIN)
     names = tuple((folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1])
     rows = columns.load(folder / "table.npy")
     if len(names) != len(rows):
-        raise JaxtagError(f"{folder} has {len(rows)} vectors for {len(names)} names", _AGAIN)
+        raise JaxtagError(f"{folder} has {len(rows)} vectors for {len(names)} names", AGAIN)
     subwords = None
     if info.get("subwords"):
         shortest, longest = info["subwords"]["shortest"], info["subwords"]["longest"]

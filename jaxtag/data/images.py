@@ -22,12 +22,14 @@ import numpy as np
 
 from jaxtag.data import columns
 from jaxtag.data.dataset import Dataset
+from jaxtag.documents import SEALED, Each, hold, versioned
 from jaxtag.errors import JaxtagError
-from jaxtag.files import check_seal, read_json
+from jaxtag.files import check_seal
 
 FORMAT = 1  # of folders of features
 FILES, UNREADABLE, FOLDER = "files.jsonl", "unreadable.jsonl", "folder.txt"
 DESCRIPTION = "extractor.json"
+FEATURES = {"images": int, "rows": int, "shapes": dict, "files": SEALED}  # what extractor.json says
 KINDS = {
     "vector": (2, "float16"), "grid": (3, "float16"), "pixels": (4, "uint8"),
     "regions": (3, "float16"), "boxes": (3, "float32"), "count": (1, "int32"),
@@ -107,15 +109,13 @@ def open_features(dataset: Dataset, name: str) -> Features:
     if not (folder / DESCRIPTION).is_file():  # simulated: sealed with the dataset
         vector = columns.load(folder / "vector.npy")
         return _checked(folder, Features(name, {}, np.ones(len(vector), bool), vector, None), image)
-    info = read_json(folder / DESCRIPTION, "description of image features")
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise JaxtagError(f"{folder} is of another format than {FORMAT}, which this jaxtag reads", f"delete it; {make}")
+    info = versioned(folder / DESCRIPTION, "image features", FORMAT, FEATURES, f"delete it; {make}")
     if info["images"] != listing(dataset):
         raise JaxtagError(f"{folder} is of other images than {dataset.path} lists", f"delete it; {make}")
     check_seal(folder, info["files"], f"delete {folder}; {make}")
     arrays = {kind: columns.load(folder / file_of(kind)) for kind in KINDS if kind in info["shapes"]}
     for kind, array in arrays.items():
-        if list(array.shape) != [info["rows"], *info["shapes"][kind]]:
+        if not isinstance(info["shapes"][kind], list) or list(array.shape) != [info["rows"], *info["shapes"][kind]]:
             what = f"{folder / file_of(kind)} is {list(array.shape)}, not as described"
             raise JaxtagError(what, f"delete it; {make}")
     present = np.array(columns.load(folder / "present.npy"))
@@ -158,7 +158,16 @@ def files(dataset: Dataset) -> list[dict[str, Any]]:
             "make one that does with jaxtag-prep posts --image COL, harrison, nus-wide or instagram",
         )
     with open(path, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+        found = []
+        for number, line in enumerate(lines, 1):
+            try:
+                found.append(json.loads(line))
+            except (ValueError, RecursionError):
+                raise JaxtagError(f"{path} line {number} is not JSON", "prepare the dataset again") from None
+            hold(
+                found[-1], {"file": str, "size?": Each(int, list)}, path, "prepare the dataset again", f"line {number}"
+            )
+    return found
 
 
 def describe(dataset: Dataset) -> dict[str, Any]:

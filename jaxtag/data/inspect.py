@@ -9,8 +9,10 @@ import numpy as np
 from jaxtag.data import images
 from jaxtag.data.columns import Ragged
 from jaxtag.data.dataset import PARTS, Dataset, Split, open_dataset
+from jaxtag.data.hashtags import AGAIN, VECTORS
 from jaxtag.data.posts import COLUMNS, FIRST_WORD
-from jaxtag.files import SIDE, read_json
+from jaxtag.documents import described
+from jaxtag.files import new_file
 from jaxtag.progress import progress
 
 MOST_SHOWN = 10  # hashtags named by `data show`
@@ -126,14 +128,14 @@ def _uses(column: Ragged, split: Split, known: int) -> np.ndarray:
 
 
 def _vectors(path: Path) -> dict[str, Any]:
-    info = read_json(path, "description of word vectors")
+    info = described(path, "description of word vectors", VECTORS, AGAIN)
     keys = ("setting", "model", "dim", "words_without", "hashtags")
     found = {"name": path.parent.name} | {key: info[key] for key in keys if key in info}
     return found | {"output": info.get("output", False)}
 
 
 def _topics(path: Path) -> dict[str, Any]:
-    info = read_json(path, "description of topics")
+    info = described(path, "description of topics", {})
     hidden = ("format", "dataset", "split", "fingerprint")
     return {k: value for k, value in info.items() if isinstance(value, int | float | str) and k not in hidden}
 
@@ -158,7 +160,7 @@ def export(path: Path, split_name: str, part: str, out: Path) -> dict[str, Any]:
     dataset = open_dataset(path)
     split = dataset.split(split_name)
     rows = split.part(part)
-    cleaner = Cleaner(Cleaning.from_json(dataset.info["settings"]["cleaning"]))
+    cleaner = Cleaner(Cleaning.from_json(dataset.info["settings"].get("cleaning")))
     hashtags = dataset.column("hashtags")
     kept = {*split.hashtags.tolist(), *split.candidates.tolist()}
     history = dataset.column("history") if dataset.has("history") else None
@@ -167,8 +169,7 @@ def export(path: Path, split_name: str, part: str, out: Path) -> dict[str, Any]:
     def shown(row: int) -> str:
         return cleaner(dataset.text(np.array([row]))[0]).shown
 
-    side = out.with_name(out.name + SIDE)
-    with open(side, "w", encoding="utf-8") as file:
+    with new_file(out) as file:
         for row in progress(rows.tolist(), "exporting"):
             record: dict[str, Any] = {"text": shown(row)}
             record["hashtags"] = [dataset.hashtags.entries[h] for h in hashtags[row].tolist() if h in kept]
@@ -176,6 +177,5 @@ def export(path: Path, split_name: str, part: str, out: Path) -> dict[str, Any]:
                 record["author"] = str(authors[row])
             if history is not None:
                 record["history"] = [shown(r) for r in history[row].tolist() if r >= 0]
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-    side.replace(out)
+            file.write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
     return {"file": str(out), "posts": len(rows)}

@@ -97,10 +97,14 @@ class Cleaning:
                 f"the text was cleaned by rules {value['rules']}, this jaxtag has rules {RULES}",
                 "prepare the dataset again with this version",
             )
-        return Cleaning(**{**value, "stop_words": tuple(value["stop_words"])})
+        for name, kind in (("stop_words", list), ("mention", str), *((name, bool) for name in names - _NOT_FLAGS)):
+            if not isinstance(value.get(name, False), kind):
+                raise JaxtagError(f"cleaning settings have {name} {value[name]!r:.80}", "prepare the dataset again")
+        return Cleaning(**{**value, "stop_words": tuple(map(str, value["stop_words"]))})
 
 
 _LATER = {"alphabetic", "inline_hashtags"}
+_NOT_FLAGS = {"stop_words", "mention", "rules"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,9 @@ import numpy as np
 
 from jaxtag.data import columns
 from jaxtag.data.columns import Ragged
+from jaxtag.documents import SEALED, described
 from jaxtag.errors import JaxtagError
-from jaxtag.files import check_seal, read_json
+from jaxtag.files import check_seal
 
 CHANGE = 1e-5
 ROUNDS = 200  # at most
@@ -136,11 +137,12 @@ def open_topics(folder: Path) -> Topics:
     Raises:
       JaxtagError: there is none, or a file is damaged.
     """
-    info = read_json(folder / "topics.json", "description of topics")
-    check_seal(folder, info["files"], "make the topics again with jaxtag-prep topics")
+    again = "make the topics again with jaxtag-prep topics"
+    info = described(folder / "topics.json", "description of topics", {"files": SEALED}, again)
+    check_seal(folder, info["files"], again)
     arrays = [np.array(columns.load(folder / f"{name}.npy")) for name in ("words", "topic_word", "alpha")]
     if arrays[1].shape != (len(arrays[2]), len(arrays[0])):
-        raise JaxtagError(f"{folder} has files of different sizes", "make the topics again with jaxtag-prep topics")
+        raise JaxtagError(f"{folder} has files of different sizes", again)
     return Topics(*arrays)
 
 

@@ -12,6 +12,7 @@ from jaxtag.data.posts import FIRST_WORD, UNKNOWN
 from jaxtag.errors import JaxtagError
 from jaxtag.files import write_text
 
+LONGEST = 18  # digits of a count
 RESERVED = ("<pad>", "<unknown>")
 
 
@@ -55,7 +56,7 @@ def load(path: Path) -> Vocabulary:
     entries, counts = [], []
     for number, line in enumerate(lines[:-1], 1):
         entry, tab, count = line.rpartition("\t")
-        if not tab or not count.isdigit():
+        if not tab or not count.isascii() or not count.isdigit() or len(count) > LONGEST:
             raise JaxtagError(f"{path} line {number} is not an entry, a tab and a count", "prepare the dataset again")
         entries.append(entry)
         counts.append(int(count))

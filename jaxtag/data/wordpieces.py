@@ -84,7 +84,21 @@ def check(entries: Sequence[str], path: Path) -> None:
 
 def pieces(dataset: Dataset) -> int:
     """How many WordPieces there are of a dataset that has a column of them."""
-    return dataset.info["added"]["wordpieces"]["pieces"]
+    return _described(dataset)["pieces"]
+
+
+def _described(dataset: Dataset) -> dict[str, Any]:
+    """What dataset.json says of its WordPieces.
+
+    Raises:
+      JaxtagError: there are none.
+    """
+    found = (dataset.info.get("added") or {}).get("wordpieces")
+    if not found or not dataset.has("wordpieces"):
+        raise JaxtagError(
+            f"{dataset.path} has no WordPiece vocabulary", f"jaxtag-prep wordpieces --data {dataset.path}"
+        )
+    return found
 
 
 def open_wordpieces(dataset: Dataset) -> WordPieces:
@@ -93,10 +107,6 @@ def open_wordpieces(dataset: Dataset) -> WordPieces:
     Raises:
       JaxtagError: the dataset has none.
     """
-    if not dataset.has("wordpieces"):
-        raise JaxtagError(
-            f"{dataset.path} has no WordPiece vocabulary", f"jaxtag-prep wordpieces --data {dataset.path}"
-        )
-    settings = dataset.info["added"]["wordpieces"]
+    settings = _described(dataset)
     entries = vocabulary.load(dataset.path / "vocabulary" / "wordpieces.txt").entries
-    return WordPieces(entries, settings["lower"], Cleaning.from_json(dataset.info["settings"]["cleaning"]))
+    return WordPieces(entries, settings["lower"], Cleaning.from_json(dataset.info["settings"].get("cleaning")))

@@ -17,8 +17,9 @@ from jaxtag.data.posts import COLUMNS, round_up
 from jaxtag.data.unseen import unseen_of
 from jaxtag.errors import JaxtagError, nearest
 from jaxtag.evaluation import baselines, lists, metrics, zero_shot
-from jaxtag.files import write_json
-from jaxtag.parallel.mesh import replicated
+from jaxtag.files import new_file, write_json
+from jaxtag.parallel import distributed, watchdog
+from jaxtag.parallel.mesh import put, replicated
 from jaxtag.progress import progress
 from jaxtag.runs import Bound, open_posts, open_run, restore_best
 from jaxtag.systems import System
@@ -67,7 +68,7 @@ class Evaluator:
         position = np.full(len(bound.reading.targets), -1, np.int32)  # of a label among the candidates
         position[labels] = np.arange(len(labels), dtype=np.int32)
         self._put = replicated(bound.mesh)
-        self._labels, self._position = jax.device_put((labels, position), self._put)
+        self._labels, self._position = put((labels, position), self._put)
         told = bound.experiment.evaluation
         given = self._k, self._ks, told.min_predictions, told.threshold
         self._table, self._batch = _programs(shape_of(bound, source), *given)
@@ -83,10 +84,11 @@ class Evaluator:
         for start in progress(range(0, len(padded), size), "evaluating"):
             part = padded[start : start + size]
             feed = self._source.feed_rows(part)
-            valid = jax.device_put(part >= 0, self._put)
+            valid = put(part >= 0, self._put)
             sums, ranked, gold = self._batch(state, table, self._position, feed, valid)
             total = sums if total is None else metrics.add(total, sums)
             found.append((ranked, gold))
+            watchdog.tell(f"evaluating, at post {start + size} of {len(padded)}")
         ranked, gold = (np.concatenate(parts)[: len(rows)] for parts in zip(*jax.device_get(found)))
         named, sums = np.append(self._candidates, -1), jax.device_get(total)
         found = metrics.finish(sums, self._ks)
@@ -212,12 +214,21 @@ def evaluate(
     if own:
         document["threshold"] = lists.judge(bound, source, state, labels_of(bound, candidates), rows, own)
     document["baselines"] = compare(bound, result)
-    np.savez(run / f"predictions-{ending}.npz", rows=result.rows, ranked=result.ranked, gold=result.gold)
+    explained = None
     if explain.explains(bound.system.entry):
-        having = rows[(result.gold >= 0).any(1)]
-        write_json(run / f"explained-{ending}.json", explain.of_rows(bound, state, explain.chosen(having)))
-    write_json(run / f"evaluation-{ending}.json", document)
+        explained = explain.of_rows(bound, state, explain.chosen(rows[(result.gold >= 0).any(1)]))
+    if distributed.leads():
+        _write(run, ending, result, document, explained)
     return document
+
+
+def _write(run: Path, ending: str, result: Result, document: dict[str, Any], explained: Any) -> None:
+    """The files of an evaluation, the last of them what `evaluate` returns."""
+    with new_file(run / f"predictions-{ending}.npz") as file:
+        np.savez(file, rows=result.rows, ranked=result.ranked, gold=result.gold)
+    if explained is not None:
+        write_json(run / f"explained-{ending}.json", explained)
+    write_json(run / f"evaluation-{ending}.json", document)
 
 
 def compare(bound: Bound, result: Result) -> dict[str, dict[str, float]]:

@@ -21,7 +21,7 @@ from jaxtag import ranking
 from jaxtag.data.batches import Source
 from jaxtag.errors import JaxtagError
 from jaxtag.evaluation.metrics import harmonic
-from jaxtag.parallel.mesh import replicated
+from jaxtag.parallel.mesh import put, replicated
 from jaxtag.progress import progress
 from jaxtag.runs import Bound
 
@@ -85,8 +85,9 @@ def judge(
         query = system.query(state["params"], state["collections"], batch)
         return *ranking.above(query, table, least, gold), (gold >= 0).sum(1)
 
-    put, counts = replicated(bound.mesh), jax.jit(batch_counts)
-    given = jax.device_put((position, labels.astype(np.int32)), put)
+    whole = replicated(bound.mesh)
+    counts = jax.jit(batch_counts, out_shardings=whole)
+    given = put((position, labels.astype(np.int32)), whole)
     state = {"params": state["params"], "collections": state["collections"]}
     table = jax.jit(lambda s, labels: ranking.candidate_table(system, s["params"], s["collections"], labels))(
         state, given[1]

@@ -1,6 +1,6 @@
 """The mesh, and the rules that place every parameter and batch on it. The only file that knows both."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -44,7 +44,24 @@ def make_mesh(parallel: Parallel, devices: Sequence[Any] | None = None) -> Mesh:
             f"a mesh of {asked} does not fit {len(devices)} devices",
             "choose parallel.data, parallel.fsdp and parallel.tensor whose product is that number",
         )
-    return Mesh(np.asarray(devices).reshape(sizes), AXES, axis_types=(AxisType.Auto,) * 3)
+    return Mesh(_arranged(devices, sizes), AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def _arranged(devices: Sequence[Any], sizes: Sequence[int]) -> np.ndarray:
+    """`devices` in an array of `sizes`, the same on every process; those next to each other in the last axis are near.
+
+    JAX lists devices process by process, so that `tensor` lies within a host where its size divides the host's devices.
+    A TPU's are arranged along the wires between its chips, and the slices of several are parts of `data`.
+    """
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if devices[0].platform != "tpu" or len(devices) == 1 or sizes[0] % slices:
+        return np.asarray(devices).reshape(sizes)
+    from jax.experimental import mesh_utils
+
+    if slices > 1:
+        inner = [sizes[0] // slices, *sizes[1:]]
+        return mesh_utils.create_hybrid_device_mesh(inner, [slices, 1, 1], devices, allow_split_physical_axes=True)
+    return mesh_utils.create_device_mesh(sizes, devices, allow_split_physical_axes=True)
 
 
 def check_batch(name: str, size: int, mesh: Mesh) -> None:
@@ -70,6 +87,60 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def by_batch(mesh: Mesh, leading: int = 0) -> NamedSharding:
     """Posts spread over the mesh; `leading` axes before the posts' stay whole."""
     return NamedSharding(mesh, PartitionSpec(*[None] * leading, BATCH))
+
+
+def put(values: Any, sharding: NamedSharding) -> Any:
+    """`values`, a pytree of host arrays that are the same on every process, laid out as `sharding` says.
+
+    A mesh over several processes gets from each what its own devices hold; that they agree is not looked at.
+    """
+    if sharding.is_fully_addressable:
+        return jax.device_put(values, sharding)
+
+    def one(value: Any) -> jax.Array:
+        if isinstance(value, jax.Array) and not value.is_fully_addressable:
+            return value if value.sharding == sharding else jax.device_put(value, sharding)
+        host = np.asarray(value)
+        return _held(host.shape, sharding, lambda at: host[at])
+
+    return jax.tree.map(one, values)
+
+
+def _held(shape: tuple[int, ...], sharding: NamedSharding, held: Callable[[Any], np.ndarray]) -> jax.Array:
+    with jax.transfer_guard("allow"):  # asked for, as `jax.device_put` is, which a guard lets pass
+        return jax.make_array_from_callback(shape, sharding, held)
+
+
+def own_part(mesh: Mesh, posts: int) -> slice:
+    """Which of a batch's `posts` this process must have: those of its devices, and what lies between them."""
+    sharding = by_batch(mesh)
+    if sharding.is_fully_addressable:
+        return slice(0, posts)
+    parts = [at[0].indices(posts) for at in sharding.addressable_devices_indices_map((posts,)).values() if at]
+    return slice(min(start for start, _, _ in parts), max(stop for _, stop, _ in parts))
+
+
+def put_part(values: Any, mesh: Mesh, posts: int, leading: int = 0) -> Any:
+    """A batch of `posts`, spread over the mesh, of which each process gives its `own_part`.
+
+    Args:
+      values: pytree of this process's posts, as host arrays.
+      mesh: where they go.
+      posts: of the whole batch.
+      leading: axes before the posts', that are the same everywhere.
+    """
+    sharding, mine = by_batch(mesh, leading), own_part(mesh, posts)
+    if sharding.is_fully_addressable:
+        return jax.device_put(values, sharding)
+
+    def one(value: np.ndarray) -> jax.Array:
+        def held(at: tuple[slice, ...]) -> np.ndarray:
+            start, stop, _ = at[leading].indices(posts)
+            return value[(*at[:leading], slice(start - mine.start, stop - mine.start), *at[leading + 1 :])]
+
+        return _held((*value.shape[:leading], posts, *value.shape[leading + 1 :]), sharding, held)
+
+    return jax.tree.map(one, values)
 
 
 def state_shardings(boxed: Any, mesh: Mesh) -> Any:

@@ -1,113 +1,111 @@
 """Collectives of a compiled program, read off its text: kind, how often, and how many bytes.
 
-Counted once a channel however many computations repeat it, and times the rounds of the loops around it. The loop over
-the steps of a dispatch is the one whose number of rounds the program does not know: what is inside belongs to a step,
-what is outside to a dispatch.
+Counted once a kind and channel however many computations repeat it (a TPU's asynchronous fusions repeat one four to six
+times), and times the rounds of the loops around it.
 """
 
 import re
-from collections.abc import Iterator
-from math import prod
+from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s16": 2, "u16": 2, "s64": 8, "u64": 8, "f64": 8}
-_COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.-]+) \(.*\{$")
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.-]+ = (.*?) ([\w-]+)\(")
-_SHAPE = re.compile(r"\b([a-z]\w*?\d*)\[([\d,]*)\]")
-_CALLED = re.compile(r"(?:calls|to_apply|body|true_computation|false_computation)=%?([\w.-]+)")
-_BRANCHES = re.compile(r"branch_computations=\{([^}]*)\}")
-_ROUNDS = re.compile(r'known_trip_count[^\d]*(\d+)')  # fmt: skip
+from jaxtag.plan import hlo
+
+KINDS = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute", "between slices")
+_SCATTER = "all-reduce-scatter"  # a TPU's name of a fusion of an all-reduce and of the slice that a device keeps of it
+
+
+@dataclass(frozen=True)
+class Collective:
+    """Devices talking to each other.
+
+    Attributes:
+      kind: of `KINDS`; `between slices` is an all-reduce over the network that joins slices of TPUs.
+      per, times: how often (`jaxtag.plan.hlo.Instruction`).
+      bytes: of the result on one device, once.
+      wire_bytes: that one device sends, once.
+      group: devices that take part together, by their places in the mesh; of slices, as many numbers as slices.
+    """
+
+    kind: str
+    per: str
+    times: float
+    bytes: int
+    wire_bytes: int
+    group: tuple[int, ...]
+
+
+def find(program: str, devices: int) -> list[Collective]:
+    """What devices say to each other in `program`, the text of a compiled program for so many `devices`."""
+    found, seen = [], set()
+    for line in hlo.instructions(program):
+        kind, shape = _kind(line), line.shape
+        if not kind:
+            continue
+        channel = re.search(r"channel_id=(\d+)", line.line)
+        if channel and (kind, channel[1]) in seen:
+            continue
+        seen |= {(kind, channel[1])} if channel else set()
+        size, group = hlo.shape_bytes(_result(line)), hlo.group_of(line.line, devices)
+        if kind == "between slices":
+            target = re.search(r'_xla_megascale_target="\{([\d,]*)\}', line.line)
+            group = tuple(range(len(target[1].split(",")))) if target else (0, 1)
+            size = hlo.shape_bytes(hlo.elements(shape)[0])
+        elif kind == "reduce-scatter" and line.operation == "all-reduce":
+            size //= len(group)
+        found.append(Collective(kind, line.per, line.times, size, round(size * _share(kind, len(group))), group))
+    return found
 
 
 def collectives(program: str, devices: int) -> list[dict[str, Any]]:
-    """What devices say to each other in `program`.
+    """`find`'s collectives added up.
 
     Args:
       program: text of a compiled program.
       devices: how many it is for.
 
     Returns:
-      A row for each kind and place: `kind`, `per` (`step` or `dispatch`), `count`, `bytes` of the results on one
-      device, and `wire_bytes` that one device sends, by a ring: 2 (g − 1) / g of an all-reduce among g devices,
-      (g − 1) / g of what an all-gather gives, a reduce-scatter takes and an all-to-all holds, all of a permute.
+      A row for each kind, place and size of group: `kind`, `per` (`step`, `round` of a loop in it that the data ends,
+      or `dispatch`), `among` (devices of a group), `count`, `bytes` of the results on one device, and `wire_bytes` that
+      one device sends, by a ring: 2 (g − 1) / g of an all-reduce among g devices, (g − 1) / g of what an all-gather
+      gives, a reduce-scatter takes and an all-to-all holds, all of a permute.
     """
-    computations, entry = _computations(program)
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    seen: set[str] = set()
-    for kind, line, shape, times, per in _walk(computations, entry, 1, "dispatch"):
-        channel = re.search(r"channel_id=(\d+)", line)
-        if channel and channel[1] in seen:
-            continue
-        seen |= {channel[1]} if channel else set()
-        size, group = _bytes(shape, kind), _group(line, devices)
-        row = rows.setdefault((per, kind), {"kind": kind, "per": per, "count": 0, "bytes": 0, "wire_bytes": 0})
-        row["count"] += times
-        row["bytes"] += times * size
-        row["wire_bytes"] += times * round(size * _share(kind.removesuffix("-start"), group))
-    return sorted(rows.values(), key=lambda row: (row["per"] != "step", KINDS.index(row["kind"])))
+    return table(find(program, devices))
 
 
-def _walk(
-    computations: dict[str, list[str]], name: str, times: int, per: str
-) -> Iterator[tuple[str, str, str, int, str]]:
-    """Every collective reached from a computation: kind, line, result's type, how often, and per what."""
-    for line in computations.get(name, ()):
-        found = _INSTRUCTION.match(line)
-        if not found:
-            continue
-        shape, operation = found.groups()
-        kind = operation.removesuffix("-start")
-        if kind in KINDS:
-            yield kind, line, shape, times, per
-            continue
-        rounds = _ROUNDS.search(line)
-        inside = "step" if operation == "while" and not rounds else per
-        often = times * (int(rounds[1]) if rounds else 1)
-        called = _CALLED.findall(line) + [
-            part.strip().lstrip("%") for group in _BRANCHES.findall(line) for part in group.split(",")
-        ]
-        for other in called:
-            yield from _walk(computations, other, often, inside)
+def table(found: list[Collective]) -> list[dict[str, Any]]:
+    """The rows of `collectives`."""
+    rows: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for one in found:
+        among = len(one.group)
+        row = {"kind": one.kind, "per": one.per, "among": among, "count": 0, "bytes": 0, "wire_bytes": 0}
+        row = rows.setdefault((one.per, one.kind, among), row)
+        row["count"] += round(one.times)
+        row["bytes"] += round(one.times * one.bytes)
+        row["wire_bytes"] += round(one.times * one.wire_bytes)
+    return sorted(rows.values(), key=lambda r: (hlo.PER.index(r["per"]), KINDS.index(r["kind"]), r["among"]))
 
 
-def _computations(program: str) -> tuple[dict[str, list[str]], str]:
-    """Lines of every computation by its name, and the name of the entry."""
-    found: dict[str, list[str]] = {}
-    entry, current = "", ""
-    for line in program.split("\n"):
-        if start := _COMPUTATION.match(line):
-            current = start[2]
-            found[current] = []
-            entry = current if start[1] else entry
-        elif line.startswith("}"):
-            current = ""
-        elif current:
-            found[current].append(line)
-    return found, entry
+def _kind(line: hlo.Instruction) -> str:
+    """What kind of collective a line is; empty of others, and of the half of a pair that waits."""
+    kind = line.operation.removesuffix("-start")
+    if kind == "all-reduce" and line.fused and line.computation.startswith(_SCATTER):
+        return "reduce-scatter"
+    if line.operation == "send" and "_xla_megascale_transfer_type" in line.line:
+        return "between slices"
+    return kind if kind in KINDS else ""
 
 
-def _bytes(shape: str, kind: str) -> int:
-    """Bytes of a result's type; of an asynchronous start's `((ins), (outs))` the outs."""
-    sizes = [BYTES.get(t, 4) * prod(int(d) for d in dims.split(",") if d) for t, dims in _SHAPE.findall(shape)]
-    return sum(sizes[len(sizes) // 2 :]) if shape.startswith("((") else sum(sizes)
-
-
-def _group(line: str, devices: int) -> int:
-    """Devices of a group, from any of the three ways in which a program names them."""
-    if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", line):
-        return max(1, len([d for d in listed[1].split(",") if d]))
-    if short := re.search(r"replica_groups=\[(\d+),(\d+)\]", line):
-        return int(short[2])
-    if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\].*?\{([^}]*)\}", line):
-        axes = {name: int(size) for name, size in re.findall(r"'(\w+)'=(\d+)", mesh[1])}
-        return prod(axes.get(name, 1) for name in re.findall(r"'(\w+)'", mesh[2]))
-    return devices
+def _result(line: hlo.Instruction) -> str:
+    """The type of what a collective gives; of an asynchronous start's `(ins, outs, …)` the outs."""
+    parts = hlo.elements(line.shape)
+    if not line.operation.endswith("-start") or line.operation == "all-reduce-start" or len(parts) < 2:
+        return line.shape
+    return parts[1]
 
 
 def _share(kind: str, group: int) -> float:
     """What a device sends, as a share of the result."""
     if kind == "collective-permute":
         return 1.0
-    part = (group - 1) / group
-    return {"all-reduce": 2 * part, "reduce-scatter": part * group}.get(kind, part)
+    part = (group - 1) / max(1, group)
+    return {"all-reduce": 2 * part, "reduce-scatter": part * group, "between slices": 2 * part}.get(kind, part)

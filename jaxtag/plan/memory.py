@@ -49,10 +49,10 @@ def compiled(program: Any) -> dict[str, int]:
     """Bytes on one device, as the compiler laid them out.
 
     Returns:
-      `arguments`, `outputs`, of which `aliased` are the arguments' own, `temporaries`, and `total`: arguments,
-      temporaries and what of the outputs is new. Empty where the compiler does not say.
+      `arguments`, `outputs`, of which `aliased` are the arguments' own, `temporaries`, `peak`, as the compiler has it,
+      and `total`: arguments, temporaries and what of the outputs is new. Empty where the compiler does not say.
     """
-    found = program.memory_analysis()
+    found = program.memory_analysis() if program is not None else None
     if found is None:
         return {}
     sizes = {
@@ -60,6 +60,7 @@ def compiled(program: Any) -> dict[str, int]:
         "temporaries": int(found.temp_size_in_bytes),
         "outputs": int(found.output_size_in_bytes),
         "aliased": int(found.alias_size_in_bytes),
+        "peak": int(found.peak_memory_in_bytes),
     }
     return sizes | {"total": sizes["arguments"] + sizes["temporaries"] + sizes["outputs"] - sizes["aliased"]}
 

@@ -14,18 +14,26 @@ import numpy as np
 
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import RULES, make_mesh
-from jaxtag.plan import flops, memory
-from jaxtag.plan.collectives import collectives
+from jaxtag.plan import collectives, flops, machines, memory
+from jaxtag.plan.topologies import Topology
 from jaxtag.plan.workload import Prepared, Workload, prepare
 
 
-def describe(experiment: Experiment, workload: Workload, devices: Sequence[Any]) -> dict[str, Any]:
+def describe(
+    experiment: Experiment, workload: Workload, devices: Sequence[Any], machine: Topology | None = None
+) -> dict[str, Any]:
     """The plan of `experiment` at the shapes of `workload` on `devices`, as JSON values.
+
+    Args:
+      experiment, workload: what is planned.
+      devices: to compile for.
+      machine: whose devices these are, where they are not there.
 
     Returns:
       `system`, `devices`, `mesh`, `batch`, `workload`, `parameters` (how many), `leaves` (one row a parameter),
       `replicated` (what rules would split on another mesh), `flops` of a step, `bytes_per_device` (`estimate` and
-      `compiled`), `collectives` and `seconds` that tracing and compiling took.
+      `compiled`), `collectives` and `seconds` that tracing and compiling took. Of a machine also `topology`, `fits`
+      and, where it does, `estimate` (`jaxtag.plan.machines.judge`).
 
     Raises:
       JaxtagError: the mesh does not fit the devices, or a parameter or the batch the mesh.
@@ -35,15 +43,16 @@ def describe(experiment: Experiment, workload: Workload, devices: Sequence[Any])
     started = time.perf_counter()
     lowered = prepared.dispatch.lower(*prepared.arguments)
     traced = time.perf_counter()
-    program = lowered.compile()
+    program, refused = machines.compile_for(lowered, machine)
     done = time.perf_counter()
-    leaves = _leaves(prepared)
-    return {
+    leaves, found = _leaves(prepared), collectives.find(program.as_text(), len(devices)) if program else []
+    plan = {
         "system": experiment.system,
         "devices": {
             "count": len(devices),
             "kind": devices[0].device_kind,
             "simulated": devices[0].platform == "cpu" and len(devices) > 1,
+            "absent": machine is not None,
         },
         "mesh": {axis: int(size) for axis, size in mesh.shape.items()},
         "batch": experiment.training.batch,
@@ -53,9 +62,10 @@ def describe(experiment: Experiment, workload: Workload, devices: Sequence[Any])
         "replicated": _replicated(leaves, len(devices)),
         "flops": _flops(prepared, program, len(devices)),
         "bytes_per_device": {"estimate": memory.estimate(prepared), "compiled": memory.compiled(program)},
-        "collectives": collectives(program.as_text(), len(devices)),
+        "collectives": collectives.table(found),
         "seconds": {"trace": round(traced - started, 2), "compile": round(done - traced, 2)},
     }
+    return plan | (machines.judge(machine, prepared, program, refused, plan, found) if machine else {})
 
 
 def _leaves(prepared: Prepared) -> list[dict[str, Any]]:
@@ -92,7 +102,7 @@ def _flops(prepared: Prepared, program: Any, devices: int) -> dict[str, Any]:
     """Operations of a step by our count, over all devices and on each, and by the compiler's for one device."""
     state, numbers = prepared.arguments[:2]
     counted = flops.count(prepared.step, state, numbers, prepared.batch)
-    analysis = program.cost_analysis()
+    analysis = program.cost_analysis() if program else None
     analysis = analysis[0] if isinstance(analysis, list) else analysis
     total = sum(counted.values())
     return counted | {

@@ -3,22 +3,19 @@
 from typing import Any
 
 from jaxtag.data.posts import shapes
+from jaxtag.plan import machine_text
+from jaxtag.plan.units import size
 
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def size(count: float) -> str:
-    """Bytes in the largest unit that leaves at least 1: 1536 is `1.5 KiB`."""
-    for unit in UNITS:
-        if count < 1024 or unit == UNITS[-1]:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError
+LARGEST = 12  # parameters that are shown of a plan for a machine
 
 
 def render(plan: dict[str, Any]) -> str:
     """All of `jaxtag.plan.plan.describe`'s outcome as text for a terminal."""
-    return "\n".join([*_head(plan), "", *_table(plan), "", *_flops(plan), "", *_bytes(plan), "", *_talk(plan)])
+    parts = [_head(plan), _table(plan), _flops(plan), _bytes(plan), _talk(plan)]
+    if "topology" in plan:
+        parts.append(machine_text.verdict(plan))
+    took = f"traced in {plan['seconds']['trace']} s, compiled in {plan['seconds']['compile']} s; nothing was run"
+    return "\n\n".join("\n".join(part) for part in [*parts, [took]])
 
 
 def _head(plan: dict[str, Any]) -> list[str]:
@@ -27,23 +24,32 @@ def _head(plan: dict[str, Any]) -> list[str]:
     axes = " x ".join(f"{axis} {n}" for axis, n in plan["mesh"].items())
     return [
         f"{plan.get('recipe', plan['system'])} ({plan['system']}), {plan['devices']['count']} x "
-        f"{plan['devices']['kind']}{', simulated' if plan['devices'].get('simulated') else ''}, mesh {axes}",
+        f"{plan['devices']['kind']}{_there(plan['devices'])}, mesh {axes}",
         f"{w['words']:,} words, {w['hashtags']:,} hashtags, {w['posts']:,} training posts ({w['source']}); "
         f"columns {w['placement']}",
         f"a step: {plan['batch']:,} posts; values a post: {lengths}",
     ]
 
 
+def _there(devices: dict[str, Any]) -> str:
+    """How real the devices are."""
+    return ", not there" if devices.get("absent") else ", simulated" if devices.get("simulated") else ""
+
+
 def _table(plan: dict[str, Any]) -> list[str]:
     rows = [("parameter", "shape", "axes", "split over", "bytes a device")]
-    for leaf in plan["leaves"]:
+    shown = plan["leaves"]
+    if "topology" in plan:
+        shown = sorted(shown, key=lambda leaf: -leaf["bytes_per_device"])[:LARGEST]
+    for leaf in shown:
         over = ", ".join(" x ".join(part) or "-" for part in leaf["mesh_axes"]) if any(leaf["mesh_axes"]) else "-"
         rows.append((leaf["parameter"], " x ".join(map(str, leaf["shape"])),
                      ", ".join(a or "-" for a in leaf["axes"]), over, size(leaf["bytes_per_device"])))  # fmt: skip
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     lines = ["  ".join([*(c.ljust(w) for c, w in zip(row[:4], widths)), row[4].rjust(widths[4])]) for row in rows]
     lines.insert(1, "  ".join("-" * w for w in widths))
-    lines.append(f"{plan['parameters']:,} parameters")
+    more = len(plan["leaves"]) - len(shown)
+    lines.append(f"{plan['parameters']:,} parameters" + f" ({more} smaller arrays of them: --json)" * (more > 0))
     held = plan["replicated"]
     if held["parameters"]:
         options = ", ".join(f"--parallel.{axis}" for axis in held["axes"])
@@ -76,11 +82,12 @@ def _bytes(plan: dict[str, Any]) -> list[str]:
 
 
 def _talk(plan: dict[str, Any]) -> list[str]:
-    s = plan["seconds"]
     lines = ["collectives, each device"]
     for row in plan["collectives"]:
-        lines.append(f"  {row['kind']:<20}{row['count']:>5} a {row['per']:<9}{size(row['bytes']):>12} in results"
-                     f"{size(row['wire_bytes']):>12} sent")  # fmt: skip
+        lines.append(f"  {row['kind']:<20}{row['count']:>5} a {row['per']:<9}among {row['among']:<6}"
+                     f"{size(row['bytes']):>12} in results{size(row['wire_bytes']):>12} sent")  # fmt: skip
     if not plan["collectives"]:
         lines.append("  none")
-    return [*lines, "", f"traced in {s['trace']} s, compiled in {s['compile']} s; nothing was run"]
+    if any(row["per"] == "round" for row in plan["collectives"]):
+        lines.append("  a round: of a loop within the step, whose length the batch decides")
+    return lines

@@ -201,7 +201,7 @@ def prepare(experiment: Experiment, workload: Workload, mesh: Mesh) -> Prepared:
       JaxtagError: the batch or a parameter does not divide over the mesh.
     """
     check_batch("training.batch", experiment.training.batch, mesh)
-    system, rule = build(experiment, sizes_of(experiment, workload)), optimizer(experiment.training)
+    system, rule = build(experiment, sizes_of(experiment, workload)).on(mesh), optimizer(experiment.training)
     abstract = abstract_state(system, rule, mesh)
     source, feed, placement = _source(experiment, workload, mesh)
     shape = lambda x: jax.ShapeDtypeStruct(np.shape(x), np.asarray(x).dtype)  # noqa: E731

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxtag.files import SIDE
+from jaxtag.files import new_file
 from jaxtag.report.plots import COLOURS, figure_at, short
 
 MOST_WORDS = 150  # in a cloud
@@ -54,9 +54,9 @@ def word_cloud(words: Sequence[str], counts: Sequence[int], path: Path) -> Path 
         relative_scaling=0.45, min_font_size=14, max_font_size=190, margin=5,
         color_func=lambda word, **_: COLOURS[place[word] % len(COLOURS)],
     )  # fmt: skip
-    side = path.with_name(path.name + SIDE)
-    cloud.generate_from_frequencies(drawn).to_image().save(side, format="png")
-    side.replace(path)
+    picture = cloud.generate_from_frequencies(drawn).to_image()
+    with new_file(path) as file:
+        picture.save(file, format="png")
     return path
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxtag.files import SIDE
+from jaxtag.files import new_file
 from jaxtag.report.tables import cut_offs, plain
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a5195", "#4d4d4d")  # told apart by all
@@ -236,9 +236,8 @@ def figure_at(path: Path, size: tuple[float, float]) -> Iterator[Any]:
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the font lacks some scripts: boxes are drawn
         figure = Figure(figsize=size, layout="constrained")
         yield figure
-        side = path.with_name(path.name + SIDE)
-        figure.savefig(side, format="png")
-        side.replace(path)
+        with new_file(path) as file:
+            figure.savefig(file, format="png")
 
 
 def _legend(figure: Any, lines: Sequence[tuple[str, Any, str]]) -> None:

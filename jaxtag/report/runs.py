@@ -1,7 +1,6 @@
 """Run folders read for a report: settings, curves, evaluations and predictions, each file checked."""
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxtag.arrays import open_npz
+from jaxtag.documents import Each, hold
 from jaxtag.errors import JaxtagError
+from jaxtag.experiment import read_run
 from jaxtag.files import read_json
 from jaxtag.report.tables import cut_offs
-
-FORMAT = 1  # of experiment.json
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def read_all(paths: Sequence[Path]) -> list[Run]:
     for path in resolved:
         if resolved.count(path) > 1:
             raise JaxtagError(f"{path} is named twice", "name every run once")
-    recipes = [_experiment(p)["recipe"] for p in paths]
+    recipes = [read_run(p)["recipe"] for p in paths]
     names = [r if recipes.count(r) == 1 else f"{r} ({p.name})" for r, p in zip(recipes, resolved)]
     return [read(p, n if names.count(n) == 1 else f"{n} {i}") for i, (p, n) in enumerate(zip(paths, names), 1)]
 
@@ -106,37 +106,13 @@ def read(path: Path, name: str = "") -> Run:
     Raises:
       JaxtagError: it is not a run folder, or one of its files is missing or damaged.
     """
-    info = _experiment(path)
+    info = read_run(path)
     rows = _metrics(path)
     facts = {key: info[key] for key in ("parameters", "devices", "versions") if key in info}
     return Run(
         path, name or info["recipe"], info["recipe"], _flat(info["experiment"]), facts, info["dataset"], info["split"],
         [r for r in rows if r["kind"] == "train"], [r for r in rows if r["kind"] == "validation"], _evaluations(path),
     )  # fmt: skip
-
-
-def _experiment(path: Path) -> dict[str, Any]:
-    file = path / "experiment.json"
-    if not file.is_file():
-        raise JaxtagError(f"{path} is not a run folder: it has no experiment.json", "train one with jaxtag train")
-    info = _json(file, "run description", "train again in a new folder")
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        found = info.get("format") if isinstance(info, dict) else None
-        raise JaxtagError(f"{file} has format {found}, this jaxtag reads {FORMAT}", "train again with this version")
-    for key, kind in (("recipe", str), ("experiment", dict), ("dataset", dict), ("split", dict)):
-        if not isinstance(info.get(key), kind):
-            raise JaxtagError(f"{file} has no {key}", "train again in a new folder")
-    for key, inner in (("dataset", ("path", "name", "fingerprint")), ("split", ("name", "fingerprint"))):
-        if any(not isinstance(info[key].get(name), str) for name in inner):
-            raise JaxtagError(f"{file} does not say the {key}'s {', '.join(inner)}", "train again in a new folder")
-    return info
-
-
-def _json(file: Path, what: str, mend: str) -> Any:
-    try:
-        return read_json(file, what)
-    except JaxtagError as error:
-        raise JaxtagError(error.message, mend) from None
 
 
 def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -164,11 +140,15 @@ def _metrics(run: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 continue
             raise JaxtagError(f"{file} line {number} is not JSON: {error}", "train again in a new folder") from None
-        if not isinstance(row, dict) or row.get("kind") not in ("train", "validation") or "step" not in row:
+        if (
+            not isinstance(row, dict)
+            or row.get("kind") not in ("train", "validation")
+            or type(row.get("step")) is not int
+        ):
             raise JaxtagError(
                 f"{file} line {number} is not a training or validation row", "train again in a new folder"
             )
@@ -181,9 +161,10 @@ def _evaluations(run: Path) -> dict[str, Evaluation]:
     for file in sorted(run.glob("evaluation-*.json")):
         part = file.stem.removeprefix("evaluation-")
         mend = f"jaxtag evaluate {run} --part {part}"
-        document = _json(file, "list of metrics", mend)
+        document = read_json(file, "list of metrics", mend)
         if not isinstance(document, dict) or not isinstance(document.get("baselines", {}), dict):
             raise JaxtagError(f"{file} is not an evaluation", mend)
+        hold(document, {"baselines?": Each(dict)}, file, mend)
         metrics = _numbers(document)
         if "posts" not in metrics or not cut_offs(set(metrics)):
             raise JaxtagError(f"{file} holds no posts or no f1@k", mend)
@@ -205,11 +186,11 @@ def _numbers(row: dict[str, Any]) -> dict[str, float]:
 
 def _predictions(file: Path, mend: str) -> Predictions:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            rows, ranked, gold = (np.asarray(arrays[name]) for name in ("rows", "ranked", "gold"))
+        arrays = open_npz(file)
+        rows, ranked, gold = (arrays[name] for name in ("rows", "ranked", "gold"))
     except FileNotFoundError:
         raise JaxtagError(f"{file} is missing", mend) from None
-    except (KeyError, ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError) as error:
         raise JaxtagError(f"{file} is truncated or corrupt ({error})", mend) from None
     shapes = rows.ndim == 1 and ranked.ndim == gold.ndim == 2 and len(rows) == len(ranked) == len(gold)
     if not shapes or any(a.dtype.kind not in "iu" for a in (rows, ranked, gold)):

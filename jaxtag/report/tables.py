@@ -88,7 +88,7 @@ def metric_rows(systems: Mapping[str, Mapping[str, Any]]) -> tuple[list[dict[str
 
 def cut_offs(names: Sequence[str] | set[str]) -> list[int]:
     """The numbers k of the metrics `f1@k` among `names`, ascending."""
-    return sorted({int(n[3:]) for n in names if n.startswith("f1@") and n[3:].isdigit()})
+    return sorted({int(n[3:]) for n in names if n.startswith("f1@") and n[3:].isdecimal() and len(n) < 12})
 
 
 def title_of(metric: str) -> str:

@@ -44,12 +44,12 @@ class Places:
         """Restore the newest checkpoint, and return its number and what was saved with it; or make the first states."""
         for size in sorted(int(p.name) for p in self._folder.iterdir() if p.name.isdigit()):
             checkpoints = Checkpoints(self._folder / str(size))
-            if (newest := checkpoints.newest()) is None:
-                checkpoints.close()
-                continue
             lies = lambda x, n=size: jax.ShapeDtypeStruct((n, *x.shape), x.dtype, sharding=self._put)  # noqa: E731
             abstract = jax.tree.map(lies, self._material.shape.abstract)
-            found, memory = checkpoints.restore(newest, {"states": abstract, "best": abstract})
+            if (saved := checkpoints.resume({"states": abstract, "best": abstract})) is None:
+                checkpoints.close()
+                continue
+            newest, found, memory = saved
             self._states, self._best, self._checkpoints = found["states"], found["best"], checkpoints
             self.members = memory["members"]
             return newest, memory

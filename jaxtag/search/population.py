@@ -32,7 +32,7 @@ from jaxtag.search.places import NOBODY, Places
 from jaxtag.search.stacked import Way
 from jaxtag.training.learners import told
 from jaxtag.training.logs import say
-from jaxtag.training.loop import signals
+from jaxtag.training.signals import signals
 
 MEMBERS = "members.json"
 
@@ -100,6 +100,7 @@ class Population:
         self._pending: tuple[list[tuple[int, int, int, int]], Any] | None = None
         self._pace = 1
         self._clock = self._saved = time.perf_counter()
+        self._saved_step = max(p.step for p in self._progress)
 
     def run(self) -> list[Progress]:
         """Train until every member has stopped, or until asked to stop."""
@@ -112,8 +113,7 @@ class Population:
                 shown.update(self._launch())
                 if all(self._progress[i].step == self._goal[i] for i in self._going()):
                     self._evaluate()
-                late = time.perf_counter() - self._saved > 60 * self._training.checkpoint_minutes
-                if self._going() and (late or stop.is_set()):
+                if self._going() and (self._due() or stop.is_set()):
                     self._save()
                 if self._going() and stop.is_set():
                     raise Preempted("the population is stopped and saved; the same command goes on from there")
@@ -160,7 +160,7 @@ class Population:
         (begun, sums), self._pending = self._pending, None
         sums = jax.device_get(sums)
         now = time.perf_counter()
-        seconds, self._clock = now - self._clock, now
+        seconds, self._clock = max(now - self._clock, 1e-9), now
         every = sum(many for *_, many in begun)
         for place, i, first, many in begun:
             if self._progress[i].going:
@@ -219,6 +219,12 @@ class Population:
             f"{self._members[best].name}; {len(self._going())} of {len(self._members)} go on"
         )
 
+    def _due(self) -> bool:
+        """Whether a checkpoint is, by time or by the steps of who is furthest."""
+        late = time.perf_counter() - self._saved > 60 * self._training.checkpoint_minutes
+        steps = max(p.step for p in self._progress) - self._saved_step
+        return late or bool(self._training.checkpoint_steps) and steps >= self._training.checkpoint_steps
+
     def _save(self) -> None:
         self._look()
         memory = {
@@ -229,6 +235,7 @@ class Population:
         }
         self._places.save(self._count, memory)
         self._saved = self._clock = time.perf_counter()
+        self._saved_step = max(p.step for p in self._progress)
 
     def _leave(self, members: Sequence[int]) -> None:
         """Write the run folders of `members`."""

@@ -8,7 +8,6 @@ RUN/fitted/fitted.json    what was chosen, by which scores, and what it was all 
 """
 
 import time
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,18 @@ import jax
 import numpy as np
 
 from jaxtag import experiment as experiments
+from jaxtag.arrays import open_npz
 from jaxtag.data.unseen import check_apart
+from jaxtag.documents import SEALED, versioned
 from jaxtag.errors import JaxtagError
 from jaxtag.estimators import neighbours
 from jaxtag.estimators.vectors import check_vectors, without_vector
 from jaxtag.evaluation.evaluate import vectors_settings
-from jaxtag.files import check_seal, fingerprint, held, new_folder, read_json, seal, write_json
+from jaxtag.files import check_seal, fingerprint, held, new_folder, seal, write_json
 from jaxtag.parallel.mesh import replicated
 from jaxtag.runs import FREE, Bound, begin, open_posts, parameters
 from jaxtag.training import estimators
-from jaxtag.training.checkpoints import SEALS, Checkpoints
+from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.encoders import given, train_encoder
 from jaxtag.training.logs import say
 from jaxtag.training.methods import LEARN, Task
@@ -127,9 +128,8 @@ def restore(run: Path, bound: Bound) -> dict[str, Any]:
         raise JaxtagError(f"{folder} was fitted to another state of its encoder, or to other word vectors", _AGAIN)
     check_seal(folder, info["files"], f"delete {folder}, and {_AGAIN}")
     try:
-        with np.load(folder / "fitted.npz", allow_pickle=False) as arrays:
-            fitted = {name: arrays[name] for name in arrays.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        fitted = open_npz(folder / "fitted.npz")
+    except (ValueError, OSError) as error:
         raise JaxtagError(f"{folder / 'fitted.npz'} cannot be read: {error}", _AGAIN) from None
     params, collections = given(run / "encoder", bound)
     fitted = jax.device_put(fitted, replicated(bound.mesh))
@@ -152,10 +152,8 @@ def _learn(run: Path, bound: Bound) -> tuple[dict[str, Any], dict[str, np.ndarra
 
 
 def _info(folder: Path) -> dict[str, Any]:
-    info = read_json(folder / "fitted.json", "description of what was fitted")
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise JaxtagError(f"{folder} is not of format {FORMAT}, which this jaxtag reads", f"delete it, and {_AGAIN}")
-    return info
+    due = {"fitted_to": str, "files": SEALED, "chosen": dict}
+    return versioned(folder / "fitted.json", "fitted", FORMAT, due, f"delete {folder}, and {_AGAIN}")
 
 
 def _identity(run: Path, bound: Bound) -> str:
@@ -165,12 +163,12 @@ def _identity(run: Path, bound: Bound) -> str:
     state: Any = None
     if bound.encoder:
         folder = run / "encoder" / "checkpoints"
-        checkpoints = Checkpoints(folder)
+        checkpoints = Checkpoints(folder, reading=True)
         best = checkpoints.best()
-        checkpoints.close()
         if best is None:
             raise JaxtagError(f"{run / 'encoder'} has no checkpoint yet", "train it first")
-        state = read_json(folder / SEALS, "list of seals")[str(best)]
+        state = checkpoints.seal_of(best)
+        checkpoints.close()
     named = bound.system.sizes.vectors  # 0 where no word vectors are read
     files = bound.split.vectors_info(bound.experiment.model.vectors)["files"] if named else {}
     return fingerprint([settings, bound.experiment.system, bound.split.fingerprint, files, state])

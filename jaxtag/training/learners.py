@@ -13,8 +13,9 @@ from jaxtag.data.batches import Source
 from jaxtag.estimators import gibbs
 from jaxtag.experiment import Training
 from jaxtag.fitted import Sampled
-from jaxtag.parallel.mesh import replicated
+from jaxtag.parallel.mesh import put, replicated
 from jaxtag.runs import Bound
+from jaxtag.training.ahead import Ahead, feed_of
 from jaxtag.training.corpus import block_of, corpus_of, start
 from jaxtag.training.programs import padded, programs_of, shape_of
 from jaxtag.training.schedules import total_steps
@@ -77,16 +78,22 @@ class BySteps:
         self.loss = self._programs.loss
         table = bound.system.sizes.hashtags
         numbers = numbers_of(bound.experiment, bound.split.train, len(bound.split.hashtags), table)
-        self.numbers = jax.device_put(numbers | {"rows": padded(numbers["rows"])}, self._put)
+        self.numbers = put(numbers | {"rows": padded(numbers["rows"])}, self._put)
+        self._bound = bound
+        self._ahead: Ahead | None = None
 
     def first(self) -> State:
-        """As of `Learner`."""
+        """As of `Learner`; the steps are compiled meanwhile."""
+        given = self._bound.abstract, self.numbers, feed_of(self._bound, self._source)
+        self._ahead = Ahead(self._programs.dispatch, *given, jax.ShapeDtypeStruct((), np.int32, sharding=self._put))
         return self._start(self._programs.create(self._training.seed, self._vectors))
 
     def dispatch(self, state: State, step: int, steps: int) -> tuple[State, Any]:
         """As of `Learner`."""
+        if self._ahead:
+            self._ahead.wait()
         feed = self._source.feed(step, steps)
-        return self._programs.dispatch(state, self.numbers, feed, jax.device_put(np.int32(steps), self._put))
+        return self._programs.dispatch(state, self.numbers, feed, put(np.int32(steps), self._put))
 
     def told(self, sums: Any, step: int, steps: int, seconds: float) -> tuple[dict[str, Any], int | None]:
         """As of `Learner`."""
@@ -94,7 +101,7 @@ class BySteps:
 
     def lower(self, rate: float) -> None:
         """As of `Learner`."""
-        self.numbers = self.numbers | {"learning_rate": jax.device_put(np.float32(rate), self._put)}
+        self.numbers = self.numbers | {"learning_rate": put(np.float32(rate), self._put)}
 
 
 def told(training: Training, sums: Any, step: int, steps: int, seconds: float) -> tuple[dict[str, Any], int | None]:
@@ -122,19 +129,19 @@ class BySweeps:
         """Sweeps over the training posts of `bound`; validation posts come from `source`."""
         system = bound.system
         assert isinstance(system, Sampled)
-        training, put = bound.experiment.training, replicated(bound.mesh)
+        training, whole = bound.experiment.training, replicated(bound.mesh)
         self.total = training.steps or max(1, round(training.epochs))
         self.loss = make_sums(system, source, bound.mesh)
-        self.numbers = jax.device_put({"seed": np.uint32(training.seed)}, put)
+        self.numbers = put({"seed": np.uint32(training.seed)}, whole)
         corpus = corpus_of(system, bound.experiment, bound.reading, bound.split.train)
-        self._count, self._put = int((corpus.rows >= 0).sum()), put
-        self._posts = jax.device_put(corpus.posts, put)
+        self._count, self._put = int((corpus.rows >= 0).sum()), whole
+        self._posts = put(corpus.posts, whole)
         shardings = jax.tree.map(lambda x: x.sharding, bound.abstract)
         self._first = jax.jit(
             lambda posts, constants, seed: start(system, corpus, posts, constants, seed), out_shardings=shardings
         )
-        self._constants = jax.device_put(corpus.constants, put)
-        self._dispatch = _sweeps(system, block_of(bound.experiment, corpus), shardings, put)
+        self._constants = put(corpus.constants, whole)
+        self._dispatch = _sweeps(system, block_of(bound.experiment, corpus), shardings, whole)
 
     def first(self) -> State:
         """As of `Learner`."""
@@ -142,7 +149,7 @@ class BySweeps:
 
     def dispatch(self, state: State, step: int, steps: int) -> tuple[State, Any]:
         """As of `Learner`."""
-        return self._dispatch(state, self.numbers, self._posts, jax.device_put(np.int32(steps), self._put))
+        return self._dispatch(state, self.numbers, self._posts, put(np.int32(steps), self._put))
 
     def told(self, sums: Any, step: int, steps: int, seconds: float) -> tuple[dict[str, Any], int | None]:
         """As of `Learner`."""

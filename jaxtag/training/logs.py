@@ -1,20 +1,33 @@
 """What a run says while it trains: one JSON line a dispatch, a progress bar on a terminal, lines elsewhere."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from jaxtag.errors import JaxtagError
-from jaxtag.files import write_text
+from jaxtag.files import named, write_text
+from jaxtag.parallel import distributed
 
 
 def say(text: str) -> None:
-    """One line to standard error, above any progress bar."""
-    tqdm.write(text, file=sys.stderr)
+    """One line to standard error, above any progress bar; of several processes the first says it."""
+    if distributed.leads():
+        tqdm.write(text, file=sys.stderr)
+
+
+class Silent:
+    """The log of a process that does not write."""
+
+    def write(self, row: dict[str, Any], show: tuple[str, ...] = ()) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 class Log:
@@ -25,15 +38,8 @@ class Log:
 
         Without `bar` there is none: the run is one of many.
         """
-        path, kept = run / "metrics.jsonl", []
-        if path.exists():
-            for line in path.read_text(encoding="utf-8").split("\n"):
-                try:
-                    row = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # the line that was being written when the run was killed
-                if row["step"] <= step:
-                    kept.append(line + "\n")
+        self._path = path = run / "metrics.jsonl"
+        kept = [line for line, row in rows_of(path) if row["step"] <= step] if path.exists() else []
         write_text(path, "".join(kept))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for as long as the run)
         self._board = _Board(run / "tensorboard", map(json.loads, kept)) if tensorboard else None
@@ -50,8 +56,9 @@ class Log:
 
     def write(self, row: dict[str, Any], show: tuple[str, ...] = ()) -> None:
         """Append `row` as one JSON line; the keys in `show` stand behind the progress bar."""
-        self._file.write(json.dumps(row) + "\n")
-        self._file.flush()
+        with named(self._path):
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
         if self._board:
             self._board.write(row)
         self._shown |= {key: f"{row[key]:.4g}" for key in show if key in row}
@@ -61,9 +68,24 @@ class Log:
     def close(self) -> None:
         """Close the file and the bar."""
         self._bar.close()
-        self._file.close()
+        with contextlib.suppress(OSError):  # of the last line, which was told when it was written
+            self._file.close()
         if self._board:
             self._board.close()
+
+
+def rows_of(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of a `metrics.jsonl`, each with its row; those that are damaged are left out.
+
+    Of a run that was killed, the last one may be half written.
+    """
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            yield line + "\n", row
 
 
 def check_tensorboard() -> None:

@@ -1,6 +1,5 @@
 """The trainer: dispatches of steps, with evaluations, checkpoints and signals between them."""
 
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,13 +15,14 @@ import numpy as np
 from jaxtag.data.batches import Source
 from jaxtag.errors import Diverged, JaxtagError, Preempted
 from jaxtag.evaluation.evaluate import Evaluator
-from jaxtag.files import held
 from jaxtag.fitted import Sampled
-from jaxtag.runs import Bound, begin, open_posts, parameters
+from jaxtag.parallel import distributed, watchdog
+from jaxtag.runs import Bound, begun, open_posts, parameters
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.learners import BySteps, BySweeps, Learner
-from jaxtag.training.logs import Log, say
+from jaxtag.training.logs import Log, Silent, say
 from jaxtag.training.memory import Memory
+from jaxtag.training.signals import signals
 from jaxtag.training.trainable import check_training, cropped, few_others
 from jaxtag.training.validation import Loss
 
@@ -48,9 +48,7 @@ def train(run: Path, recipe: str, bound: Bound, start: Callable[[Any], Any] = la
     check_training(bound)
     vectors = initial_vectors(bound)
     source = open_posts(bound, say)
-    run.mkdir(parents=True, exist_ok=True)
-    with held(run):
-        begin(run, recipe, bound)
+    with begun(run, recipe, bound), watchdog.watching(doing="before the first step"):
         trainer = Trainer(run, bound, source, vectors, start)
         try:
             return trainer.run()
@@ -119,39 +117,46 @@ class Trainer:
         self._checkpoints = Checkpoints(run / "checkpoints")
         self._memory, self._state = self._begin()
         self._lower()
-        self._log = Log(run, self._step, self._total, training.tensorboard)
+        self._log = Log(run, self._step, self._total, training.tensorboard) if distributed.leads() else Silent()
         self._pending: tuple[int, int, Any] | None = None  # first step, steps, what the dispatch in flight tells
         self._clock = self._saved = time.perf_counter()
         self._pace = 1  # steps a dispatch, set by the measured speed
+        self._idle = True  # nothing was done since this start
+        self._ended = False  # on every process alike
 
     def run(self) -> dict[str, Any]:
         """Train to the end, or until stopped early or asked to stop."""
         stop = threading.Event()
-        with signals(stop), jax.transfer_guard("disallow"):
+        with signals(stop, lambda: self._idle), jax.transfer_guard("disallow"):
             self._clock = time.perf_counter()
             while not self._memory.finished:
-                steps = min(
-                    self._pace, self._learner.most, self._total - self._step, self._every - self._step % self._every
-                )
-                self._launch(steps)
+                self._launch(self._steps())
+                self._idle = False
+                self._checkpoints.check()
+                stopping = distributed.stopping(stop.is_set())
                 if self._step % self._every == 0 or self._step == self._total:
                     self._evaluate()
-                elif time.perf_counter() - self._saved > 60 * self._training.checkpoint_minutes or stop.is_set():
+                elif stopping or distributed.lead("saving", self._due()):
                     self._save(None)
-                if stop.is_set() and not self._memory.finished:
+                if stopping and not self._memory.finished:
                     self._checkpoints.wait()
+                    self._ended = True
                     raise Preempted(f"stopped at step {self._step}, saved; the same command goes on from there")
+        self._ended = True
         return self._summary()
 
     def close(self) -> None:
-        """Finish saving, and close the log."""
-        self._checkpoints.close()
-        self._log.close()
+        """Finish saving, and close the log; one process of several cannot finish saving alone."""
+        try:
+            if self._ended or distributed.count() == 1:
+                self._checkpoints.close()
+        finally:
+            self._log.close()
 
     def _begin(self) -> tuple[Memory, Any]:
-        self._step = self._checkpoints.newest() or 0
-        if self._step:
-            state, memory = self._checkpoints.restore(self._step, self._bound.abstract)
+        self._step = 0
+        if saved := self._checkpoints.resume(self._bound.abstract):
+            self._step, state, memory = saved
             memory.pop("format")
             say(f"going on from step {self._step}")
             return Memory(**memory).ended(self._step, self._total, self._training), state
@@ -161,6 +166,17 @@ class Trainer:
         """Train on at the rate that the schedule `plateau` has come to."""
         if self._memory.drops:
             self._learner.lower(self._memory.learning_rate(self._training))
+
+    def _steps(self) -> int:
+        """How many steps the next dispatch has: to the next evaluation or checkpoint at most."""
+        marks = [self._every, *filter(None, [self._training.checkpoint_steps])]
+        steps = min(self._pace, self._learner.most, self._total - self._step, *(m - self._step % m for m in marks))
+        return distributed.lead("steps", steps)  # the clock that sets the pace is each process's own
+
+    def _due(self) -> bool:
+        """Whether a checkpoint is, by time or by steps."""
+        late = time.perf_counter() - self._saved > 60 * self._training.checkpoint_minutes
+        return late or bool(self._training.checkpoint_steps) and self._step % self._training.checkpoint_steps == 0
 
     def _launch(self, steps: int) -> None:
         """Start a dispatch, then look at the one before it: the device never waits for the host."""
@@ -180,8 +196,9 @@ class Trainer:
         first, steps, sums = self._pending
         self._pending = None
         jax.block_until_ready(sums)
+        watchdog.tell(f"at step {first + steps} of {self._total}")
         now = time.perf_counter()
-        seconds, self._clock = now - self._clock, now
+        seconds, self._clock = max(now - self._clock, 1e-9), now
         row, bad = self._learner.told(sums, first, steps, seconds)
         if bad is not None:
             kept = self._checkpoints.newest()
@@ -202,6 +219,8 @@ class Trainer:
         rows = self._bound.split.part("validation")
         found = self._evaluator(self._state, rows).metrics
         loss = self._loss(self._state, self._learner.numbers, rows)
+        watchdog.tell(f"at step {self._step} of {self._total}")
+        found, loss = distributed.lead("validation", (found, loss))  # hosts of another kind may round otherwise
         value, before = found[name], self._memory
         self._memory = m = before.judged(value, self._step, self._total, self._training)
         if m.drops > before.drops:
@@ -235,21 +254,3 @@ class Trainer:
             "seconds": round(m.seconds, 2),
             "parameters": parameters(self._bound),
         }
-
-
-class signals:
-    """While open, SIGTERM and SIGINT set an event instead of ending the process."""
-
-    def __init__(self, stop: threading.Event):
-        self._stop = stop
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            handle = lambda *_: self._stop.set()  # noqa: E731
-            self._before = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
-        else:
-            self._before = {}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)

@@ -21,6 +21,8 @@ STORAGES = {
     "ByteStorage": "uint8", "BoolStorage": "bool",
 }  # fmt: skip
 EMPTY: dict[str, Callable[[], Any]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}
+KEYS = (str, bytes, int, float, type(None))
+PAIRS, AXES = 10_000, 64  # of a dictionary that is made of a list, and of a tensor
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 VALUES = {
     "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
@@ -64,11 +66,12 @@ class Tensor:
     strides: tuple[int, ...]
 
 
-def read(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
+def read(file: BinaryIO, size: int, storages: dict[str, Storage] | None = None) -> Any:
     """The value of the pickle that `file` is at; the file is then after it.
 
     Args:
       file: with the pickle.
+      size: of the whole file, in bytes: a pickle may say that a text has more.
       storages: is given every storage that the pickle mentions, by its key.
 
     Raises:
@@ -76,11 +79,22 @@ def read(file: BinaryIO, storages: dict[str, Storage] | None = None) -> Any:
         TypeError and EOFError come of damage too.
     """
     machine = _Machine({} if storages is None else storages)
-    for opcode, argument, _ in pickletools.genops(file):
+    within: Any = _Within(file, size)
+    for opcode, argument, _ in pickletools.genops(within):
         if opcode.name == "STOP":
             return machine.stack[-1]
         machine.do(opcode.name, argument)
     raise ValueError("it has no end")
+
+
+class _Within:
+    """A file of `size` bytes, of which no more are asked than there are: asking makes room for all of them."""
+
+    def __init__(self, file: BinaryIO, size: int):
+        self._file, self._size, self.readline, self.tell = file, size, file.readline, file.tell
+
+    def read(self, many: int) -> bytes:
+        return self._file.read(min(many, max(self._size - self._file.tell(), 0)))
 
 
 class _Machine:
@@ -138,7 +152,11 @@ class _Machine:
             raise ValueError(f"it has the opcode {name}, which weights have no use for")
 
     def _marked(self) -> list[Any]:
-        at = max(i for i, value in enumerate(self.stack) if value is MARK)
+        at = len(self.stack) - 1  # from the end: what lies behind a mark is taken but once
+        while at >= 0 and self.stack[at] is not MARK:
+            at -= 1
+        if at < 0:
+            raise ValueError("it has an end without a beginning")
         found = self.stack[at + 1 :]
         del self.stack[at:]
         return found
@@ -153,13 +171,18 @@ def _expect(value: Any, kind: type) -> Any:
 def _pairs(found: list[Any]) -> dict[Any, Any]:
     if len(found) % 2:
         raise ValueError("it has a key without a value")
+    for key in found[::2]:  # a tuple of tuples that are one takes for ever to hash, and to write out
+        if not isinstance(key, KEYS):
+            raise ValueError(f"it has a {type(key).__name__} as a key")
     return dict(zip(found[::2], found[1::2]))
 
 
 def _allowed(module: str, name: str) -> Name:
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise ValueError("it has a name that is no text")
     known = (module, name) in TENSORS | {PARAMETER, DICT, SIZE} or (module == "torch" and name in STORAGES)
     if not known:
-        raise ValueError(f"it names {module}.{name}, which weights have no use for, and which was not called")
+        raise ValueError(f"it names {module:.80}.{name:.80}, which weights have no use for, and which was not called")
     return Name(module, name)
 
 
@@ -176,7 +199,10 @@ def _storage(said: Any) -> Storage:
 def _made(function: Name, arguments: tuple[Any, ...]) -> Any:
     called = (function.module, function.name)
     if called == DICT:
-        return dict(arguments[0]) if arguments else {}
+        pairs = _expect(arguments[0], list) if arguments else []  # as Python 2 wrote it
+        if len(pairs) > PAIRS or any(not isinstance(pair, list | tuple) or len(pair) != 2 for pair in pairs):
+            raise ValueError("it has a dictionary of no pairs, or of too many")
+        return _pairs([value for pair in pairs for value in pair])
     if called == PARAMETER:
         return _expect(arguments[0], Tensor)
     if called == SIZE:
@@ -185,12 +211,12 @@ def _made(function: Name, arguments: tuple[Any, ...]) -> Any:
         raise ValueError(f"it calls {function.module}.{function.name}")
     storage, offset, shape, strides = arguments[:4]
     shape, strides = (tuple(_count(n) for n in _expect(v, tuple)) for v in (shape, strides))
-    if len(shape) != len(strides):
+    if len(shape) != len(strides) or len(shape) > AXES:
         raise ValueError("it has a tensor with more axes than strides, or fewer")
     return Tensor(_expect(storage, Storage), _count(offset), shape, strides)
 
 
 def _count(value: Any) -> int:
     if type(value) is not int or value < 0:
-        raise ValueError(f"it has {value!r} where a size is due")
+        raise ValueError(f"it has {value if type(value) is int else type(value).__name__} where a size is due")
     return value

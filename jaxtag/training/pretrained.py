@@ -14,7 +14,7 @@ from jaxtag.files import new_folder, read_json, write_json
 from jaxtag.models import lxmert_weights
 from jaxtag.models.lxmert import Encoder, Settings
 from jaxtag.models.lxmert_weights import Place
-from jaxtag.parallel.mesh import unbox
+from jaxtag.parallel.mesh import put, unbox
 from jaxtag.training.weight_files import Stored, open_weights, weights_at, write_safetensors
 
 Tree = dict[str, Any]
@@ -91,7 +91,7 @@ def merged(params: Tree, found: Tree) -> Tree:
         if isinstance(value, Mapping):
             out[name] = merged(old, dict(value))
         else:
-            out[name] = jax.device_put(value.astype(old.dtype), old.sharding) if hasattr(old, "sharding") else value
+            out[name] = put(value.astype(old.dtype), old.sharding) if hasattr(old, "sharding") else value
     return out
 
 
@@ -167,8 +167,8 @@ def _check_vocabulary(path: Path, tensors: Mapping[str, Stored], pieces: list[st
     theirs = own.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
     for line, (ours, other) in enumerate(zip(pieces, theirs), 1):
         if ours != other.rstrip("\r"):
-            said = f"{own} line {line} is {json.dumps(other)}, the WordPiece vocabulary has {json.dumps(ours)} there"
-            raise JaxtagError(said, mend)
+            said = f"{own} line {line} is {json.dumps(other[:80])}, the WordPiece vocabulary has {json.dumps(ours)}"
+            raise JaxtagError(f"{said} there", mend)
 
 
 def _check_fit(

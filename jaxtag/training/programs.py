@@ -32,8 +32,8 @@ ROWS = 4096  # row numbers of a training part are padded to a multiple of this: 
 # Of `training`: arguments of the step, and what the host alone reads.
 NUMBERS = (
     "learning_rate", "weight_decay", "smoothing", "warmup", "epochs", "steps", "seed", "plateau_factor",
-    "plateau_patience", "drop_after", "evaluate_every", "patience", "checkpoint_minutes", "dispatch_seconds",
-    "tensorboard",
+    "plateau_patience", "drop_after", "evaluate_every", "patience", "checkpoint_minutes", "checkpoint_steps",
+    "dispatch_seconds", "tensorboard",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jaxtag.data import order
 from jaxtag.data.posts import FIRST_WORD
 from jaxtag.experiment import Experiment
-from jaxtag.parallel.mesh import replicated, state_shardings, unbox
+from jaxtag.parallel.mesh import put, replicated, state_shardings, unbox
 from jaxtag.systems import System
 from jaxtag.training.optimizers import Optimizer
 from jaxtag.training.schedules import drop_step, total_steps, warmup_steps
@@ -104,11 +104,11 @@ def make_create(system: System, optimizer: Optimizer, abstract: State, mesh: Mes
 
     def given(seed: int, vectors: np.ndarray | None = None) -> State:
         if vectors is None:
-            return program(*jax.device_put((np.uint32(seed), None), replicated(mesh)))
+            return program(*put((np.uint32(seed), None), replicated(mesh)))
         size = len(abstract["params"]["word_table"]["table"]) - FIRST_WORD
         rows = np.zeros((size, vectors.shape[1]), np.float32)  # of the table's size: splits differ in their words
         rows[: len(vectors)] = vectors[:size]
-        return program(*jax.device_put((np.uint32(seed), (rows, np.int32(len(vectors)))), replicated(mesh)))
+        return program(*put((np.uint32(seed), (rows, np.int32(len(vectors)))), replicated(mesh)))
 
     return given
 

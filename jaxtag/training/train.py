@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from jaxtag.data.unseen import check_apart
-from jaxtag.files import held
 from jaxtag.fitted import FittedSystem
 from jaxtag.layers.parameters import CONSTANTS
-from jaxtag.runs import Bound, begin, restore_best
+from jaxtag.parallel.mesh import put
+from jaxtag.runs import Bound, begun, restore_best
 from jaxtag.training import loop
+from jaxtag.training.alike import check_system
 from jaxtag.training.encoders import train_encoder
 from jaxtag.training.fitting import check_fitting, fit
 from jaxtag.training.starting import start_of
@@ -47,9 +46,10 @@ def check(bound: Bound) -> None:
     """Refuse to train what cannot be trained.
 
     Raises:
-      JaxtagError: as `check_training` and `check_candidates` of `jaxtag.training.trainable`, and as
-        `jaxtag.training.fitting.check_fitting`.
+      JaxtagError: as `check_system` of `jaxtag.training.alike`, `check_training` and `check_candidates` of
+        `jaxtag.training.trainable`, and as `jaxtag.training.fitting.check_fitting`.
     """
+    check_system(bound.system)
     if isinstance(bound.system, FittedSystem):
         check_fitting(bound)
         return
@@ -62,15 +62,13 @@ def check(bound: Bound) -> None:
 
 def _train_joint(run: Path, recipe: str, bound: Bound, system: Joint) -> dict[str, Any]:
     """DEM's encoder and branch together; in the mode `finetune` from the encoder's best state, trained first."""
-    run.mkdir(parents=True, exist_ok=True)
-    with held(run):
-        begin(run, recipe, bound)
+    with begun(run, recipe, bound):
         if system.classifies:
             train_encoder(run, bound)
 
     def start(state: Any) -> Any:
         sharding = bound.abstract["collections"][CONSTANTS]["hashtags"].sharding
-        constants = {"hashtags": jax.device_put(usable_vectors(bound), sharding)}
+        constants = {"hashtags": put(usable_vectors(bound), sharding)}
         params = state["params"]
         if system.classifies and bound.encoder:
             params = {**restore_best(run / "encoder", bound.encoder)["params"], BRANCH: params[BRANCH]}

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxtag.data.batches import Source
-from jaxtag.parallel.mesh import replicated
+from jaxtag.parallel.mesh import put, replicated
 from jaxtag.systems import System
 
 
@@ -49,7 +49,7 @@ class Loss:
         padded[: len(rows)] = rows
         parts = []
         for part in padded.reshape(-1, self._size):
-            valid = jax.device_put(part >= 0, self._put)
+            valid = put(part >= 0, self._put)
             parts.append(self._sums(variables, numbers, self._source.feed_rows(part), valid))
         loss, weight = np.asarray(jax.device_get(parts), np.float64).sum(axis=0)
         return float(loss / weight) if weight else float("nan")

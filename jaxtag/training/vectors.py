@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxtag.data.hashtags import open_table
 from jaxtag.data.posts import FIRST_WORD
 from jaxtag.estimators.vectors import without_vector
 from jaxtag.layers.parameters import CONSTANTS
+from jaxtag.parallel.mesh import put
 from jaxtag.runs import Bound
 from jaxtag.zero_shot import reads_all_words
 
@@ -26,7 +26,7 @@ def with_vectors(bound: Bound, state: Any) -> Any:
     found = word_vectors(bound, bound.experiment.model.vectors)
     given = {"words": np.where(found["counted"][:, None], found["words"], 0), "hashtags": usable_vectors(bound)}
     places = bound.abstract["collections"][CONSTANTS]
-    constants = {name: jax.device_put(values, places[name].sharding) for name, values in given.items()}
+    constants = {name: put(values, places[name].sharding) for name, values in given.items()}
     return {**state, "collections": {**state["collections"], CONSTANTS: constants}}
 
 

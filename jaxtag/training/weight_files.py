@@ -8,6 +8,7 @@ import json
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -28,7 +29,8 @@ TYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32",
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
-DAMAGE = (ValueError, KeyError, IndexError, TypeError, EOFError, OSError, OverflowError, struct.error)
+DAMAGE = (ValueError, KeyError, IndexError, TypeError, EOFError, OSError, ArithmeticError, RuntimeError, AttributeError,
+          MemoryError, struct.error, zlib.error)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -134,11 +136,15 @@ def _zipped(path: Path) -> dict[str, Stored]:
         if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
             raise ValueError("it is of a big-endian machine")
         with archive.open(members["data.pkl"]) as file:
-            tensors = _tensors(opcodes.read(file))  # pyright: ignore[reportArgumentType]
+            size = members["data.pkl"].file_size
+            tensors = _tensors(opcodes.read(file, size))  # pyright: ignore[reportArgumentType]
     found = {}
     for name, tensor in tensors.items():
         dtype, info = _dtype(tensor.storage.dtype), members[f"data/{tensor.storage.key}"]
-        if info.file_size < (tensor.storage.start + tensor.storage.size) * dtype.itemsize:
+        if (
+            info.file_size % dtype.itemsize
+            or info.file_size < (tensor.storage.start + tensor.storage.size) * dtype.itemsize
+        ):
             raise ValueError(f"the numbers of {name} are cut short")
 
         def read(info: Any = info, tensor: opcodes.Tensor = tensor, dtype: np.dtype = dtype) -> np.ndarray:
@@ -154,15 +160,16 @@ def _zipped(path: Path) -> dict[str, Stored]:
 
 def _legacy(path: Path) -> dict[str, Stored]:
     """Of PyTorch before 1.6: pickles one after the other, then each storage's size and numbers."""
+    size = path.stat().st_size
     with open(path, "rb") as file:
-        if opcodes.read(file) != MAGIC or opcodes.read(file) != PROTOCOL:
+        if opcodes.read(file, size) != MAGIC or opcodes.read(file, size) != PROTOCOL:
             raise ValueError("it is neither safetensors nor a file that PyTorch saved")
-        machine = opcodes.read(file)
+        machine = opcodes.read(file, size)
         if not isinstance(machine, dict) or not machine.get("little_endian"):
             raise ValueError("it is of a big-endian machine")
         storages: dict[str, opcodes.Storage] = {}
-        tensors = _tensors(opcodes.read(file, storages))
-        starts = _starts(file, opcodes.read(file), {key: _dtype(s.dtype) for key, s in storages.items()})
+        tensors = _tensors(opcodes.read(file, size, storages))
+        starts = _starts(file, opcodes.read(file, size), {key: _dtype(s.dtype) for key, s in storages.items()})
     found = {}
     for name, tensor in tensors.items():
         dtype, (start, size) = _dtype(tensor.storage.dtype), starts[tensor.storage.key]
@@ -176,7 +183,7 @@ def _starts(file: BinaryIO, keys: list[str], dtypes: Mapping[str, np.dtype]) -> 
     """Where each storage's numbers begin, and how many it has."""
     end, found = os.fstat(file.fileno()).st_size, {}
     for key in keys:
-        if key not in dtypes:
+        if not isinstance(key, str) or key not in dtypes:
             raise ValueError("it has numbers that belong to no tensor")
         (size,) = struct.unpack("<q", file.read(8))
         found[key] = file.tell(), size

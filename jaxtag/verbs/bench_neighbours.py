@@ -12,6 +12,7 @@ EXAMPLES = """\
 the default is NUS-WIDE's size; DIR then holds 1.1 GB, which are made up once
 leave the machine alone meanwhile"""
 OVERRIDES = False
+PROCESSES = "one"
 
 
 def options(p: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ EXAMPLES = f"""\
 the same command goes on where it stopped: a fold that is done is not done again
 {shared.OVERRIDES}"""
 OVERRIDES = True
+PROCESSES = "one"
 
 
 def options(p: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ EXAMPLES = """\
   jaxtag evaluate RUN --among all          of a split with unseen hashtags: seen and unseen candidates together
   jaxtag evaluate RUN --threshold 0.5      every hashtag of that probability or more, of runs with the objective sigmoid
 """
+PROCESSES = "many"
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -27,11 +28,13 @@ def options(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> shared.Said:
     """Evaluate, and show the table."""
     from jaxtag.evaluation.evaluate import evaluate
+    from jaxtag.parallel import watchdog
     from jaxtag.parallel.compiling import keep_compiled
     from jaxtag.report.tables import metrics_table
 
     keep_compiled()
-    found = evaluate(args.run, args.part, args.data, args.among, args.threshold)
+    with watchdog.watching(doing="before the first posts"):
+        found = evaluate(args.run, args.part, args.data, args.among, args.threshold)
     said = [metrics_table({found["recipe"]: found, **found["baselines"]}), *notes(found)]
     return found, "\n\n".join(said)
 

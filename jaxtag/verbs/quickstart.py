@@ -10,6 +10,7 @@ EXAMPLES = """\
   jaxtag quickstart
   jaxtag quickstart --out try --posts 5000
 """
+PROCESSES = "one"
 
 
 def options(p: argparse.ArgumentParser) -> None:

@@ -29,6 +29,7 @@ AMONG = (
     "recommend among these only, or among popular:N, the N most used, or trending:DAYS (:N), the N (100) most used in "
     "the dataset's last DAYS days; zero-shot runs take any hashtags"
 )
+PROCESSES = "many"
 
 
 def options(p: argparse.ArgumentParser) -> None:

@@ -31,6 +31,7 @@ PAPERS = {
     "amnn": ("II III IV V VI VII VIII IX", ("split", "extractor", "shuffle")),
     "lxmert4hashtag": ("2 3", ("split", "extractor")),
 }
+PROCESSES = "one"
 
 
 def options(p: argparse.ArgumentParser) -> None:

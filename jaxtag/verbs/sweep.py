@@ -26,6 +26,7 @@ each point is cross-validated in DIR/POINT, its runs DIR/POINT/fold-0 ...; point
 only the best one is evaluated on the test; the same command goes on where it stopped, and a larger grid adds to it
 {shared.OVERRIDES}"""
 OVERRIDES = True
+PROCESSES = "one"
 
 
 def options(p: argparse.ArgumentParser) -> None:

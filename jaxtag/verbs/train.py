@@ -14,6 +14,7 @@ EXAMPLES = f"""\
 the same command goes on where an interrupted run stopped
 {shared.OVERRIDES}"""
 OVERRIDES = True
+PROCESSES = "many"
 
 
 def options(p: argparse.ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def options(p: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> shared.Said:
     """Train, and say how it went."""
     from jaxtag.data.dataset import open_dataset
-    from jaxtag.parallel.compiling import keep_compiled
+    from jaxtag.parallel.compiling import keep_compiled, spent
     from jaxtag.recipes import resolve
     from jaxtag.runs import bind
     from jaxtag.training.train import train
@@ -39,4 +40,4 @@ def run(args: argparse.Namespace) -> shared.Said:
     dataset = open_dataset(args.data)
     keep_compiled()
     bound = bind(experiment, dataset, dataset.split(args.split))
-    return shared.lines(train(args.run, args.recipe, bound))
+    return shared.lines(train(args.run, args.recipe, bound) | spent())

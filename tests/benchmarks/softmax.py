@@ -7,6 +7,7 @@ for beside its arguments and results, the table's gradient among these.
 """
 
 import argparse
+import json
 import statistics
 import time
 from collections.abc import Callable
@@ -68,6 +69,8 @@ def main() -> None:
     print(markdown(rows, list(rows[0])))
     share = memory["in blocks"] / memory["all at once"]
     print(f"time {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), memory {share:.3f}")
+    told = {"seconds": seconds, "bytes_beyond": memory, "ratio": statistics.median(ratios), "memory_ratio": share}
+    print(json.dumps(vars(args) | told))
 
 
 if __name__ == "__main__":
