@@ -64,7 +64,7 @@ def open_model(path: Path, file: Path) -> Model:
     words, place = _words(data, 8 + _HEAD.size + _COUNTS.size, size)
     try:
         quantised, rows, width = struct.unpack_from("<?2q", data, place + 8 * max(pruned, 0))
-    except struct.error:
+    except (struct.error, OverflowError):
         raise cut from None
     if quantised or pruned > 0:
         raise JaxtagError(f"{file} is quantised", "give the .bin file that it was made from, or the .vec file")

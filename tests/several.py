@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,15 @@ def main(order: dict[str, Any]) -> None:
     from jaxtag.training import loop
 
     process, step, number = order.get("signal") or (-1, 0, signal.SIGTERM)
-    begun = loop.Trainer._launch
+    begun, saved = loop.Trainer._launch, Path(order["run"]) / "checkpoints"
+    begins_at = int(order["overrides"].get("training.checkpoint_steps", 1 << 30))
 
     def launch(trainer: Any, steps: int) -> None:
         begun(trainer, steps)
         if int(os.environ["JAXTAG_PROCESS"]) == process and trainer._step == step:
+            until = time.monotonic() + 60
+            while begins_at <= step and not (saved / str(begins_at)).is_dir() and time.monotonic() < until:
+                time.sleep(0.05)  # a save that has begun goes on in a thread of every process
             os.kill(os.getpid(), number)
 
     setattr(loop.Trainer, "_launch", launch)  # noqa: B010

@@ -105,8 +105,13 @@ def test_a_side_says_what_its_step_asks_for(sides: dict[str, ours.Ours], monkeyp
     assert sides["streamed"].fed_seconds > 0 and sides["resident"].memory_mib() > 0
 
 
-def test_programs_and_their_seconds_are_counted_and_kept_ones_named(tmp_path: Path, monkeypatch: Any) -> None:
+def test_programs_and_their_seconds_are_counted_and_kept_ones_named(
+    tmp_path: Path, monkeypatch: Any, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setattr(compiling, "_readable", lambda: True)  # the program is of one device
+    kept_at_all = jax.config.jax_enable_compilation_cache  # pyright: ignore
+    request.addfinalizer(lambda: jax.config.update("jax_enable_compilation_cache", kept_at_all))
+    jax.config.update("jax_enable_compilation_cache", True)
     before = compiling.spent()
     with compiling.caching(tmp_path) as kept:
         assert kept

@@ -134,7 +134,9 @@ def test_weights_of_another_network(keras: Any, tiny: Any, tmp_path: Path) -> No
     for ending in ("weights.h5", "keras"):
         (tmp_path / f"text.{ending}").write_text("nothing")
     for name in ("other.h5", "other.keras", "other.weights.h5", "text.h5", "text.weights.h5", "text.keras"):
-        with pytest.raises(JaxtagError, match=f"{name} does not hold weights of this network"):
+        with pytest.raises(
+            JaxtagError, match=f"{name} (does not hold weights of this network|is no readable .h5 file)"
+        ):
             extractors.build("tiny", ("grid",), str(tmp_path / name), devices=1)
 
 

@@ -354,6 +354,7 @@ def test_a_mesh_is_proposed(stand_in: tuple[Topology, list[Any]]) -> None:
     assert f"give to jaxtag train: {best}\n" in said and said.count("<- the fastest that fits") == 1
 
 
+@pytest.mark.slow
 def test_none_is_proposed_where_none_fits(stand_in: tuple[Topology, list[Any]]) -> None:
     machine, devices = stand_in
     small = replace(machine, chip=replace(machine.chip, memory=1000))

@@ -98,7 +98,7 @@ def test_vectors_and_topics_are_named(data: Path) -> None:
     folder = data / "splits" / "default"
     (folder / "vectors" / "given").mkdir(parents=True)
     ways = {"own": 3, "word": 0, "segmentation": 5, "subwords": 0, "none": 2}
-    about = {"setting": "pretrained", "dim": 3, "words_without": 4, "hashtags": ways}
+    about = {"files": {}, "setting": "pretrained", "dim": 3, "words_without": 4, "hashtags": ways}
     (folder / "vectors" / "given" / "vectors.json").write_text(json.dumps(about))
     found = inspect.describe(data)["splits"]["default"]
     assert found["vectors"] == [

@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_spoilt_inputs_are_read_or_refused(target: Target, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A process for each input, and not a copy of this one, whose threads hold locks; so there are fewer inputs.
-    inputs = INPUTS // 10 if target.starts else INPUTS
+    inputs = INPUTS // 20 if target.starts else INPUTS
     monkeypatch.setattr(made, "forked", hdf5.tried)
     monkeypatch.setattr(hdf5, "SECONDS", 2)
     seeds, read = target.make(folder)

@@ -37,6 +37,7 @@ CHANGED = {
     "shutil.move",
     "shutil.copyfile",
 }
+_WITHIN = ("os.remove", "os.rmdir", "os.mkdir")  # whose last argument is the open folder that a name is of
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -98,8 +99,10 @@ class Guard:
         if event == "open":
             self._file(arguments[0], isinstance(arguments[2], int) and arguments[2] & WRITING)
         elif event in CHANGED:
+            within = f"/proc/self/fd/{arguments[-1]}" if event in _WITHIN and (arguments[-1] or -1) >= 0 else ""
             for path in arguments[:2]:
-                self._file(path, True)
+                named = isinstance(path, str | bytes | os.PathLike)
+                self._file(os.path.join(within, os.fsdecode(path)) if within and named else path, True)
         elif event in STARTED and not (event in ("subprocess.Popen", "os.fork") and self.starts):
             self.seen.append(f"started {event} {arguments!r:.100}")
 

@@ -1,5 +1,6 @@
 """Readers of weights: safetensors, PyTorch's, Keras'; and of records."""
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -67,7 +68,8 @@ def _keras(ending: str) -> Callable[[Path], Made]:
         inputs = keras.Input((4,))
         model = keras.Model(inputs, keras.layers.Dense(2, name="d")(inputs))
         seed, path = folder / f"seed{ending}", file_in(folder, f"a{ending}")
-        model.save_weights(seed) if ending == ".weights.h5" else model.save(seed)
+        with contextlib.chdir(folder):  # where Keras leaves what it has no memory for
+            model.save_weights(seed) if ending == ".weights.h5" else model.save(seed)
 
         def read(data: bytes) -> bool:
             path.write_bytes(data)
