@@ -107,7 +107,9 @@ def test_local_kills_what_does_not_end(process: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_local_hands_signals_on(process: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_local_hands_signals_on(
+    process: Path, tmp_path: Path, number: signal.Signals, request: pytest.FixtureRequest
+) -> None:
     words = [
         "-n",
         "2",
@@ -119,6 +121,9 @@ def test_local_hands_signals_on(process: Path, tmp_path: Path, number: signal.Si
         "waits",
         f"{tmp_path}/mark",
     ]
+    # What a process handles, its children have by default; what it ignores, as one in the background does, they ignore.
+    before = signal.signal(number, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(number, before))
     with subprocess.Popen([str(LAUNCH / "local.sh"), *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
         while not all((tmp_path / f"mark.{i}").exists() for i in (0, 1)):
             assert run.poll() is None
