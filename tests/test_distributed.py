@@ -444,7 +444,7 @@ def test_hosts_with_other_datasets_experiments_or_devices_are_refused(data: Path
         (2, 2, "zsl/rnn_attention", {"parallel.tensor": "2"}),
         (2, 2, "hmemn2n/hmemn2n", {"data.placement": "streamed"}),
         (2, 2, "lxmert4hashtag/lxmert", {"parallel.fsdp": "4", "parallel.data": "1"}),
-        (2, 1, "amnn/amnn", {}),
+        (2, 1, "amnn/amnn", {"data.extractor": "seen"}),
     ],
 )
 def test_many_processes_train_evaluate_and_recommend_as_one(
