@@ -1,5 +1,6 @@
 """slurm.sh, tpu_vm.sh and gke.sh with stand-ins for sbatch, srun, gcloud and kubectl that record what they are told."""
 
+import contextlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -202,13 +204,20 @@ def test_slurm_gives_up_without_a_checkpoint(place: Path, process: list[str]) ->
         assert len(calls(place, "scontrol")) == requeued
 
 
-def test_slurm_lets_a_cancelled_run_save_and_does_not_requeue_it(place: Path, process: list[str]) -> None:
-    job = submit(place, process, "--no-preflight")
-    ends(place, "wait", "wait")
+@contextlib.contextmanager
+def waiting(place: Path, job: list[str]) -> Iterator[subprocess.Popen]:
+    """A batch job whose two processes have begun to wait."""
     with subprocess.Popen(job, stdout=subprocess.DEVNULL) as run:
         while not all((place / f"wait.{i}").exists() for i in (0, 1)):
             assert run.poll() is None
             time.sleep(0.01)
+        yield run
+
+
+def test_slurm_lets_a_cancelled_run_save_and_does_not_requeue_it(place: Path, process: list[str]) -> None:
+    job = submit(place, process, "--no-preflight")
+    ends(place, "wait", "wait")
+    with waiting(place, job) as run:
         run.send_signal(signal.SIGTERM)
         assert run.wait(120) == 75
     assert calls(place, "scancel") == [["--signal=TERM", "123"]] and not calls(place, "scontrol")
@@ -217,10 +226,7 @@ def test_slurm_lets_a_cancelled_run_save_and_does_not_requeue_it(place: Path, pr
 def test_slurm_requeues_what_was_told_that_its_time_ends(place: Path, process: list[str]) -> None:
     job = submit(place, process, "--no-preflight")
     ends(place, "wait", "wait")
-    with subprocess.Popen(job, stdout=subprocess.DEVNULL) as run:
-        while not all((place / f"wait.{i}").exists() for i in (0, 1)):
-            assert run.poll() is None
-            time.sleep(0.01)
+    with waiting(place, job) as run:
         for pid in (place / "tasks").read_text().split():  # --signal=TERM@120: the processes alone
             os.kill(int(pid), signal.SIGTERM)
         assert run.wait(120) == 75
