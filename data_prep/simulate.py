@@ -17,17 +17,20 @@ from .tables import ROWS
 EXTRACTOR = "simulated"  # name of the folder of image features
 
 
-def read(out: Path, count: int, seed: int) -> Generator[Chunk, None, None]:
+def read(out: Path, count: int, seed: int, vague: float | None = None) -> Generator[Chunk, None, None]:
     """The first `count` simulated posts of `seed`; their image features go to `out`/images/simulated/vector.npy.
 
     Raises:
-      JaxtagError: `count` or `seed` is impossible.
+      JaxtagError: `count`, `seed` or `vague` is impossible.
     """
     if not 1 <= count <= MOST_ROWS:
         raise JaxtagError(f"--posts {count} is not between 1 and {MOST_ROWS}")
     if seed < 0:
         raise JaxtagError(f"--seed {seed} is below 0")
-    source = simulate.posts(count, seed)
+    vague = simulate.VAGUE if vague is None else vague
+    if not 0 < vague < 1:
+        raise JaxtagError(f"--vague {vague:g} is not between 0 and 1")
+    source = simulate.posts(count, seed, vague)
     rows = 0
     with new_folder(out / "images") as folder:
         (folder / EXTRACTOR).mkdir()

@@ -30,7 +30,7 @@ from jaxtag.entries import Entry
 from jaxtag.errors import JaxtagError
 from jaxtag.estimators import sources, tfidf, voters
 from jaxtag.parallel.mesh import unbox
-from jaxtag.systems import Sizes, System, build, find
+from jaxtag.systems import Sizes, System, find
 
 if TYPE_CHECKING:
     from jaxtag.experiment import Experiment
@@ -175,12 +175,11 @@ def width_of(system: System, which: str = "features") -> int:
     return jax.eval_shape(features).shape[-1]
 
 
-def make(experiment: "Experiment", sizes: Sizes) -> Estimator | Sampled:
-    """The estimator of `experiment` at `sizes`."""
+def make(experiment: "Experiment", sizes: Sizes, encoder: System | None) -> Estimator | Sampled:
+    """The estimator of `experiment` at `sizes`, on the features of `encoder` where there is one."""
     entry, settings = find(experiment.system), experiment.model
     if entry.learned == "sweeps":
         return Sampled(entry, None, None, sizes, settings)
-    encoder = build(experiment.encoder, replace(sizes, vectors=0)) if experiment.encoder else None
     if encoder is not None:
         entry = replace(entry, columns=encoder.entry.columns, indexed=encoder.entry.indexed)
     else:

@@ -23,7 +23,8 @@ from jaxtag.parallel import distributed
 from jaxtag.parallel.mesh import replicated
 from jaxtag.progress import bar
 from jaxtag.requests import Reader, Request, parse
-from jaxtag.runs import Bound, open_run, restore_best
+from jaxtag.runs import Bound, open_run
+from jaxtag.training.restored import restore_best
 from jaxtag.zero_shot import ZeroShot
 
 LINES = 256  # of a stream, ranked at a time

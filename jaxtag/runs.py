@@ -25,6 +25,7 @@ from jax.sharding import Mesh
 
 from jaxtag import experiment as experiments
 from jaxtag import recipes
+from jaxtag.building import build
 from jaxtag.data import batches
 from jaxtag.data.dataset import Dataset, Split, open_dataset
 from jaxtag.data.posts import WORDPIECES, round_up
@@ -35,9 +36,8 @@ from jaxtag.files import held, write_json
 from jaxtag.fitted import FittedSystem, Sampled, reads_vectors
 from jaxtag.parallel import distributed
 from jaxtag.parallel.mesh import check_batch, make_mesh
-from jaxtag.systems import Sizes, System, build, find, given
+from jaxtag.systems import Sizes, System, find, given
 from jaxtag.training.alike import check_run, check_system
-from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.corpus import chain_state
 from jaxtag.training.optimizers import Optimizer, optimizer
 from jaxtag.training.state import State, abstract_state
@@ -259,23 +259,3 @@ def open_run(run: Path, data: Path | None = None) -> tuple[Bound, dict[str, Any]
     bound = bind(experiment, dataset, split)
     check_system(bound.system)
     return bound, info
-
-
-def restore_best(run: Path, bound: Bound) -> State:
-    """The state at the run's best checkpoint; of a fitted run, its params and collections.
-
-    Raises:
-      JaxtagError: it has none yet, or it is damaged.
-    """
-    if isinstance(bound.system, FittedSystem):
-        from jaxtag.training.fitting import restore
-
-        return restore(run, bound)
-    checkpoints = Checkpoints(run / "checkpoints", reading=True)
-    try:
-        step = checkpoints.best()
-        if step is None:
-            raise JaxtagError(f"{run} has no checkpoint yet", "train it first")
-        return checkpoints.restore(step, bound.abstract)[0]
-    finally:
-        checkpoints.close()

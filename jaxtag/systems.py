@@ -3,7 +3,6 @@
 Training, evaluation, search and recommending know a system by the functions of `System` alone.
 """
 
-import importlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -265,30 +264,3 @@ class System:
 
     def _apply(self, params: Any, collections: Any, method: Any) -> Any:
         return self.module.apply({"params": params, **collections}, method=method)
-
-
-def build(experiment: "Experiment", sizes: Sizes) -> System:
-    """The system of `experiment` at `sizes`."""
-    from jaxtag.training.objectives import OBJECTIVES
-
-    entry = find(experiment.system)
-    if entry.zero_shot:
-        from jaxtag import zero_shot
-
-        return zero_shot.make(experiment, sizes, OBJECTIVES.get(experiment.training.objective))
-    if entry.learned != "steps":
-        from jaxtag import fitted
-
-        return fitted.make(experiment, sizes)
-    columns = entry.reads(experiment.model)
-    indexed = tuple(group for group in entry.indexed if set(group.columns) <= set(columns))
-    entry = replace(entry, columns=columns, indexed=indexed)
-    model = importlib.import_module(entry.module).Model
-    more = {"image": sizes.image} if "image" in model.__dataclass_fields__ else {}
-    module = model(settings=experiment.model, words=sizes.words, hashtags=sizes.hashtags, **more)
-    parts = (entry, module, OBJECTIVES[experiment.training.objective], sizes)
-    if entry.output == "decode":
-        from jaxtag.decoded import Decoded
-
-        return Decoded(*parts, shuffled=experiment.data.hashtag_order == "shuffled_each_time")
-    return System(*parts)

@@ -20,7 +20,7 @@ from jaxtag.fitted import FittedSystem, width_of
 from jaxtag.fitted import check as check_estimator
 from jaxtag.layers.parameters import CONSTANTS
 from jaxtag.models import tweet_embedding
-from jaxtag.systems import Sizes, System, build, find
+from jaxtag.systems import Sizes, System, find
 
 if TYPE_CHECKING:
     from jaxtag.experiment import Experiment
@@ -199,7 +199,7 @@ class Embedding(System):
 ZeroShot = Fitted | Joint | Embedding
 
 
-def make(experiment: "Experiment", sizes: Sizes, objective: Any) -> ZeroShot:
+def make(experiment: "Experiment", sizes: Sizes, encoder: System | None, objective: Any) -> ZeroShot:
     """The zero-shot system of `experiment` at `sizes`; `objective` is the one that its training names.
 
     Raises:
@@ -209,7 +209,6 @@ def make(experiment: "Experiment", sizes: Sizes, objective: Any) -> ZeroShot:
     if entry.learned == "steps":
         module = tweet_embedding.Model(settings, sizes.words, sizes.named, sizes.vectors)
         return Embedding(entry, module, objective, sizes)
-    encoder = build(experiment.encoder, replace(sizes, named=0, vectors=0)) if experiment.encoder else None
     if encoder is not None:
         entry = replace(entry, columns=encoder.entry.columns, indexed=encoder.entry.indexed)
     if is_joint(experiment):

@@ -113,8 +113,8 @@ def test_a_twin_is_the_same_network_and_learns(name: str, monkeypatch: pytest.Mo
     import jax
 
     from jaxtag.bench import theirs, twins
+    from jaxtag.building import build
     from jaxtag.plan.workload import sizes_of
-    from jaxtag.systems import build
 
     experiment = resolve(name, "tiny", SMALL)
     made = posts.made_up(experiment, 50, 5, 200)
@@ -160,9 +160,9 @@ def test_a_memory_networks_twin_gives_our_scores(name: str) -> None:
     import jax
 
     from jaxtag.bench import twins
+    from jaxtag.building import build
     from jaxtag.parallel.mesh import unbox
     from jaxtag.plan.workload import sizes_of
-    from jaxtag.systems import build
 
     experiment = resolve(f"hmemn2n/{name}", "tiny", SMALL)
     made = posts.made_up(experiment, 50, 5, 200)
@@ -209,9 +209,9 @@ def test_the_twin_of_a_system_that_reads_images_gives_our_scores_and_learns(name
     import jax
 
     from jaxtag.bench import theirs, twins
+    from jaxtag.building import build
     from jaxtag.parallel.mesh import unbox
     from jaxtag.plan.workload import sizes_of
-    from jaxtag.systems import build
     from jaxtag.training.objectives import OBJECTIVES
 
     small = {"training.batch": "16", "data.length": "16"} if name == "coattention" else {"training.batch": "16"}
@@ -278,10 +278,10 @@ def test_the_twin_of_a_baseline_gives_our_scores_and_learns(name: str, monkeypat
     import jax
 
     from jaxtag.bench import theirs, twins
+    from jaxtag.building import build
     from jaxtag.layers.parameters import CONSTANTS
     from jaxtag.parallel.mesh import unbox
     from jaxtag.plan.workload import sizes_of
-    from jaxtag.systems import build
 
     experiment = resolve(f"lxmert4hashtag/{name}", "tiny", {"training.batch": "16", "data.length": "16"})
     made = posts.made_up(experiment, 50, 8, 200)
@@ -415,9 +415,9 @@ def test_the_twin_of_a_system_of_sequences_gives_our_scores_and_learns(name: str
     import jax
 
     from jaxtag.bench import theirs, twins
+    from jaxtag.building import build
     from jaxtag.parallel.mesh import unbox
     from jaxtag.plan.workload import sizes_of
-    from jaxtag.systems import build
 
     ends = {"model.end": "true"} if name == "amnn_image" else {}
     experiment = resolve(

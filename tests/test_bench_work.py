@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxtag.bench import estimators, ours, peaks, posts, step, work
+from jaxtag.bench import estimators, ours, posts, step, work
 from jaxtag.bench.estimator_pairs import PAIRS, Setup
 from jaxtag.data import order
 from jaxtag.errors import JaxtagError
 from jaxtag.parallel import compiling
+from jaxtag.plan import peaks
 from jaxtag.recipes import resolve
 
 SMALL = {"training.batch": "8", "model.embedding": "6", "model.hidden": "10", "data.length": "16"}

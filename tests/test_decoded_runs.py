@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from jaxtag import recommend
+from jaxtag.building import build
 from jaxtag.cli import main
 from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import JaxtagError
 from jaxtag.evaluation.evaluate import Evaluator, compare, enough
 from jaxtag.experiment import override
 from jaxtag.recipes import resolve
-from jaxtag.runs import bind, open_posts, open_run, restore_best
-from jaxtag.systems import build
+from jaxtag.runs import bind, open_posts, open_run
 from jaxtag.training.programs import shape_of
+from jaxtag.training.restored import restore_best
 from jaxtag.training.trainable import check_training, cropped
 from tests import toy
 

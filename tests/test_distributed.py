@@ -29,8 +29,9 @@ from jaxtag.parallel.processes import Processes, found, hosts, seconds_of
 from jaxtag.parallel.rendezvous import meet
 from jaxtag.recipes import resolve
 from jaxtag.recommend import open_recommender
-from jaxtag.runs import bind, open_posts, restore_best
+from jaxtag.runs import bind, open_posts
 from jaxtag.training.checkpoints import Checkpoints
+from jaxtag.training.restored import restore_best
 from jaxtag.training.train import train
 from tests import several, toy
 

@@ -19,8 +19,9 @@ from jaxtag.evaluation.evaluate import evaluate
 from jaxtag.files import read_json, write_json
 from jaxtag.recipes import resolve
 from jaxtag.recommend import open_recommender
-from jaxtag.runs import Bound, bind, open_run, restore_best
+from jaxtag.runs import Bound, bind, open_run
 from jaxtag.training.counts import counts, gold
+from jaxtag.training.restored import restore_best
 from jaxtag.training.train import train
 from tests import toy, toy_zero_shot
 

@@ -16,8 +16,9 @@ from jaxtag.layers.packing import sorted_by_length
 from jaxtag.models import lstm_cnn, tab_lstm, tweet_embedding
 from jaxtag.parallel.mesh import unbox
 from jaxtag.requests import Reader, Request
-from jaxtag.runs import open_run, restore_best
+from jaxtag.runs import open_run
 from jaxtag.training.objectives import hinge
+from jaxtag.training.restored import restore_best
 from tests import toy, toy_topics, toy_zero_shot
 from tests.toy_command import call
 

@@ -21,8 +21,9 @@ from jaxtag.parallel.mesh import make_mesh
 from jaxtag.plan.workload import assumed
 from jaxtag.plan.workload import prepare as prepare_step
 from jaxtag.recipes import resolve
-from jaxtag.runs import Bound, bind, open_run, restore_best
+from jaxtag.runs import Bound, bind, open_run
 from jaxtag.training import pretrained
+from jaxtag.training.restored import restore_best
 from jaxtag.training.starting import start_of
 from jaxtag.training.state import create
 from jaxtag.training.train import train

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxtag.building import build
 from jaxtag.layers import bags
 from jaxtag.models import cnn_attention, hmemn2n, memn2n
 from jaxtag.models.cnn_attention import trigger_gates
 from jaxtag.parallel.mesh import make_mesh, unbox
 from jaxtag.recipes import resolve
-from jaxtag.systems import Sizes, build
+from jaxtag.systems import Sizes
 from jaxtag.training import rows
 from jaxtag.training.optimizers import optimizer
 from jaxtag.training.state import abstract_state, create, numbers_of

@@ -17,9 +17,10 @@ from jaxtag.evaluation.evaluate import evaluate
 from jaxtag.files import read_json, write_json
 from jaxtag.recipes import resolve
 from jaxtag.recommend import open_recommender
-from jaxtag.runs import bind, open_run, restore_best
+from jaxtag.runs import bind, open_run
 from jaxtag.training import train as training
 from jaxtag.training.estimators import write_rows
+from jaxtag.training.restored import restore_best
 from tests import toy, toy_zero_shot
 
 SMALL: dict[str, Any] = {"evaluation.batch": 128, "evaluation.k": "1,2,3"}

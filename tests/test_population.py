@@ -16,13 +16,14 @@ from jaxtag.errors import JaxtagError, Preempted
 from jaxtag.evaluation.evaluate import evaluate
 from jaxtag.experiment import override
 from jaxtag.recipes import resolve
-from jaxtag.runs import bind, restore_best
+from jaxtag.runs import bind
 from jaxtag.search import places, population
 from jaxtag.search.members import Member, Progress, from_json, halved, to_json
 from jaxtag.search.population import train_population
 from jaxtag.search.stacked import mesh_of
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.memory import Memory
+from jaxtag.training.restored import restore_best
 from jaxtag.training.train import train
 from tests import toy
 

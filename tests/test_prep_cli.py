@@ -62,6 +62,7 @@ def test_every_verb_has_examples(verb: str, capsys: pytest.CaptureFixture[str]) 
         ("simulate --out x --posts many", "invalid int value: 'many'"),
         ("simulate --out OUT --posts 0", "--posts 0 is not between 1 and"),
         ("simulate --out OUT --posts 5 --seed -1", "--seed -1 is below 0"),
+        ("simulate --out OUT --posts 5 --vague 1", "--vague 1 is not between 0 and 1"),
         ("simulate --out OUT --posts 5 --workers 0", "--workers 0 is below 1"),
         ("simulate --out OUT --posts 5 --preset genral", "no preset 'genral'; did you mean 'general'?"),
         ("simulate --out OUT --posts 5 --fractions 1;2", "invalid numbers value: '1;2'"),

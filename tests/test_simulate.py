@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxtag.data import simulate
-from jaxtag.data.simulated_world import COMMUNITIES, CUES, FUNCTION_WORDS, TOPICS, make_world
+from jaxtag.data.simulated_world import COMMUNITIES, CUES, FUNCTION_WORDS, IMAGE_WIDTH, TOPICS, make_world
 
 COUNT = 12_000
 
@@ -46,8 +46,22 @@ def test_the_seed_decides(corpus):
     assert not same(next(simulate.posts(1, seed=1)), corpus[0])
     assert make_world.__wrapped__(0).lexicon.tolist() == make_world(0).lexicon.tolist()
     assert list(simulate.posts(0)) == []
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="count -1 "):
         next(simulate.posts(-1))
+    with pytest.raises(ValueError, match="vague 1"):
+        next(simulate.posts(1, vague=1.0))
+
+
+def test_vague_texts_leave_their_subject_to_the_image(corpus, world):
+    vague = list(simulate.posts(2000, seed=0, vague=0.8))
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(vague, corpus))
+    exact = {str(world.lexicon[w]) for w in np.ravel(world.concept_words)}
+
+    def share(posts):
+        words = [word for p in posts for word in re.sub(r"[#@]\w+", "", p.text).lower().split()]
+        return np.mean([word in exact for word in words])
+
+    assert 0 < share(vague) < 0.5 * share(corpus[:2000])
 
 
 def test_posts_are_streamed():
@@ -57,7 +71,7 @@ def test_posts_are_streamed():
 def test_posts_are_well_formed(corpus):
     assert [p.id for p in corpus] == [str(i) for i in range(1, COUNT + 1)]
     assert all(a.time <= b.time for a, b in zip(corpus, corpus[1:]))
-    assert all(p.image.shape == (simulate.IMAGE_WIDTH,) and p.image.dtype == np.float16 for p in corpus)
+    assert all(p.image.shape == (IMAGE_WIDTH,) and p.image.dtype == np.float16 for p in corpus)
     assert all(np.isfinite(p.image).all() for p in corpus)
     assert all(p.text == p.text.strip() and "  " not in p.text for p in corpus)
     lengths = Counter(len(hashtags(p.text)) for p in corpus if not p.text.startswith("RT @"))

@@ -12,7 +12,8 @@ import pytest
 from jaxtag.data.dataset import open_dataset
 from jaxtag.evaluation import lists
 from jaxtag.ranking import above
-from jaxtag.runs import open_run, restore_best
+from jaxtag.runs import open_run
+from jaxtag.training.restored import restore_best
 from tests import toy_zero_shot
 from tests.toy_command import call
 

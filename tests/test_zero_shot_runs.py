@@ -22,9 +22,10 @@ from jaxtag.files import fingerprint, read_json, seal, write_json
 from jaxtag.parallel.mesh import make_mesh
 from jaxtag.recipes import resolve
 from jaxtag.report.page import write
-from jaxtag.runs import Bound, bind, open_run, restore_best
+from jaxtag.runs import Bound, bind, open_run
 from jaxtag.training import choice, methods
 from jaxtag.training.features import Features
+from jaxtag.training.restored import restore_best
 from jaxtag.training.train import train
 from jaxtag.zero_shot import BRANCH
 from tests import toy, toy_zero_shot

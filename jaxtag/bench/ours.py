@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxtag.bench import peaks, work
+from jaxtag.bench import work
 from jaxtag.bench.machine import peak_mib
 from jaxtag.bench.posts import Posts
+from jaxtag.building import build
 from jaxtag.data.batches import Batch, Resident, Source, Streamed, resident
 from jaxtag.experiment import Experiment
 from jaxtag.layers.parameters import CONSTANTS
 from jaxtag.parallel.compiling import caching
 from jaxtag.parallel.mesh import check_batch, make_mesh, replicated
+from jaxtag.plan import peaks
 from jaxtag.plan.workload import sizes_of
-from jaxtag.systems import build
 from jaxtag.training.optimizers import optimizer
 from jaxtag.training.state import abstract_state, create, numbers_of
 from jaxtag.training.step import make_dispatch, make_train_step
@@ -102,7 +103,7 @@ class Ours:
 
         Returns:
           `flops` of a step (`jaxtag.bench.work.flops_of_step`) and the `useful_share` of them, at `mean_lengths`;
-          `peak` (`jaxtag.bench.peaks.peak`); `precision`; `fetch_ms`, how long a batch takes to be fetched by itself,
+          `peak` (`jaxtag.plan.peaks.peak`); `precision`; `fetch_ms`, how long a batch takes to be fetched by itself,
           None where the host does that; `bytes_accessed` by a step, and `temporary_mib` of the program on a device, as
           the compiler has them.
         """

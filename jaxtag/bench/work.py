@@ -6,13 +6,13 @@ import jax
 import numpy as np
 
 from jaxtag.bench.posts import Posts
+from jaxtag.building import build
 from jaxtag.data.image_columns import as_read
 from jaxtag.data.posts import COLUMNS, HISTORY, PAD, WORDPIECES
 from jaxtag.experiment import Experiment, Parallel
 from jaxtag.parallel.mesh import make_mesh
 from jaxtag.plan import flops
 from jaxtag.plan.workload import Workload, sizes_of
-from jaxtag.systems import build
 from jaxtag.training.optimizers import optimizer
 from jaxtag.training.state import abstract_state, numbers_of
 from jaxtag.training.step import make_train_step
@@ -29,7 +29,7 @@ def flops_of_step(experiment: Experiment, workload: Workload) -> int:
     (`training.by_length`) is counted, as in the batch it stands.
 
     Model FLOP utilisation is F / (t n P): t seconds of a step, n devices, and P operations a second that one of them
-    does at most (`jaxtag.bench.peaks`). Times `useful_share` it is that of work on posts alone.
+    does at most (`jaxtag.plan.peaks`). Times `useful_share` it is that of work on posts alone.
     """
     own = {"head_posts": 0, "by_length": 0, "accumulate": 1, "rows": 0}
     model = replace(experiment.model, remat=False) if hasattr(experiment.model, "remat") else experiment.model

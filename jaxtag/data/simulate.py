@@ -25,7 +25,6 @@ import numpy as np
 from jaxtag.data.simulated_world import (
     COMMUNITIES,
     CONCEPTS,
-    IMAGE_WIDTH,
     SCENES,
     TOPICS,
     World,
@@ -37,6 +36,7 @@ BLOCK = 2048  # posts made at once
 AUTHORS = 500  # writing at any one time
 LEAVING = 12  # authors that leave after every block, each replaced by a new one
 CONTENT = 13  # most words of a post that carry meaning
+VAGUE = 1 / 3
 START, SECONDS_APART = 1_451_606_400, 480  # first second of 2016; mean time between posts
 DAY = 86_400
 ENDINGS = np.array(["", "", "", ".", ".", "!", "?", "...", " \U0001f600", " \u2728"], dtype=object)
@@ -95,7 +95,7 @@ class _Draft:
         self.keys.append(np.broadcast_to(keys, words.shape))
 
 
-def posts(count: int, seed: int = 0) -> Iterator[SimulatedPost]:
+def posts(count: int, seed: int = 0, vague: float = VAGUE) -> Iterator[SimulatedPost]:
     """The first `count` posts of the corpus of `seed`, in the order of their times.
 
     The first n posts are the same for every count of at least n, and memory does not grow with count.
@@ -103,12 +103,13 @@ def posts(count: int, seed: int = 0) -> Iterator[SimulatedPost]:
     Args:
       count: how many posts.
       seed: which corpus; another seed has other words, hashtags and authors.
+      vague: above 0 and below 1: how much of a post's subject, on average, is left to its image.
 
     Raises:
-      ValueError: `count` or `seed` is negative.
+      ValueError: `count` or `seed` is negative, or `vague` is not between 0 and 1.
     """
-    if count < 0 or seed < 0:
-        raise ValueError(f"count and seed must not be negative, not {count} and {seed}")
+    if count < 0 or seed < 0 or not 0 < vague < 1:
+        raise ValueError(f"count {count} or seed {seed} is below 0, or vague {vague} not between 0 and 1")
     world = make_world(seed)
     authors = _settle(world, np.random.default_rng([seed, 1]))
     time = START
@@ -117,6 +118,7 @@ def posts(count: int, seed: int = 0) -> Iterator[SimulatedPost]:
         times = time + np.cumsum(rng.integers(0, 2 * SECONDS_APART + 1, BLOCK))
         time = int(times[-1])
         draft = _choose(world, authors, times, rng)
+        draft.vague **= 1 / vague - 1  # evenly drawn from 0 to 1: its mean becomes `vague`
         _write_sentence(world, authors, draft, rng)
         _add_hashtags(world, authors, draft, times, rng)
         texts = _finish(world, authors, draft, rng)
@@ -188,7 +190,7 @@ def _choose(world: World, authors: _Authors, times: np.ndarray, rng: np.random.G
         concept=_pick(authors.focus[author, topic] * (0.5, 0.3, 0.2), rng),
         side=np.where(rng.random(BLOCK) < 0.4, rng.integers(0, 2, BLOCK), -1),
         scene=np.where(rng.random(BLOCK) < 0.5, rng.integers(0, SCENES, BLOCK), -1),
-        vague=rng.random(BLOCK) ** 2,
+        vague=rng.random(BLOCK),
     )  # fmt: skip
 
 
@@ -294,6 +296,3 @@ def _photograph(world: World, draft: _Draft, rng: np.random.Generator) -> np.nda
     features = world.topic_image[topic] + world.concept_image[topic, concept]
     features += np.where(draft.scene[:, None] >= 0, world.scene_image[draft.scene], 0)
     return (features + rng.normal(0, 1, features.shape)).astype(np.float16)
-
-
-__all__ = ["IMAGE_WIDTH", "SimulatedPost", "posts"]

@@ -21,9 +21,10 @@ from jaxtag.files import new_file, write_json
 from jaxtag.parallel import distributed, watchdog
 from jaxtag.parallel.mesh import put, replicated
 from jaxtag.progress import progress
-from jaxtag.runs import Bound, open_posts, open_run, restore_best
+from jaxtag.runs import Bound, open_posts, open_run
 from jaxtag.systems import System
 from jaxtag.training.programs import KEPT, Shape, shape_of
+from jaxtag.training.restored import restore_best
 
 COMPARED = 4096  # posts of a comparison with the baselines are padded to a multiple of this
 AMONG = ("split", "seen", "all")  # which hashtags are candidates, as `candidates_of` has them

@@ -1,6 +1,6 @@
 """What a chip of a machine that is not there can do, and what the compiler must know of a GPU that is not there.
 
-Rates of products and of memory are those of `jaxtag.bench.peaks`. Links of TPUs: Google's pages on each version
+Rates of products and of memory are those of `jaxtag.plan.peaks`. Links of TPUs: Google's pages on each version
 (cloud.google.com/tpu/docs/v4, v5e, v5p, v6e); the memory that a program may use is what the TPU compiler says when a
 program is too large. GPUs: NVIDIA's data sheets of the A100 80GB, H100 and H200 in SXM form, one network card of 400
 Gbit/s a GPU (200 of the A100), and facts that the driver tells of the device.
@@ -8,7 +8,7 @@ Gbit/s a GPU (200 of the A100), and facts that the driver tells of the device.
 
 from dataclasses import dataclass
 
-from jaxtag.bench.peaks import Peak, known
+from jaxtag.plan.peaks import Peak, known
 
 GIB = 2**30
 GPU_SHARE = 0.75  # of a GPU's memory that JAX takes, unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxtag.building import build
 from jaxtag.data import batches, order
 from jaxtag.data.dataset import Dataset, Split
 from jaxtag.data.history import packed_words
@@ -17,7 +18,7 @@ from jaxtag.data.wordpieces import pieces
 from jaxtag.errors import JaxtagError
 from jaxtag.experiment import Experiment
 from jaxtag.parallel.mesh import check_batch, replicated
-from jaxtag.systems import Sizes, System, build, find, find_trained_by_step, given
+from jaxtag.systems import Sizes, System, find, find_trained_by_step, given
 from jaxtag.training.optimizers import Optimizer, optimizer
 from jaxtag.training.state import State, abstract_state, numbers_of
 from jaxtag.training.step import make_dispatch, make_train_step

@@ -17,11 +17,10 @@ from jaxtag.fitted import Estimator
 from jaxtag.progress import progress
 from jaxtag.runs import Bound, open_posts
 from jaxtag.training.counts import AT_ONCE, counts, gold
-from jaxtag.training.encoders import given
 from jaxtag.training.features import Features
 from jaxtag.training.logs import say
+from jaxtag.training.restored import ROWS, given
 
-ROWS = "rows.npy"  # in RUN/fitted: training posts' features, which are read where they lie
 TOGETHER = 1024  # training posts whose neighbours by TF-IDF are looked for in one call
 
 

@@ -19,8 +19,9 @@ from jaxtag.estimators.moments import Moments
 from jaxtag.runs import Bound
 from jaxtag.training.branches import branch
 from jaxtag.training.choice import HeldOut, folds_of, hits, without
-from jaxtag.training.encoders import given, train_encoder
+from jaxtag.training.encoders import train_encoder
 from jaxtag.training.features import Features
+from jaxtag.training.restored import given
 from jaxtag.training.vectors import usable_vectors
 from jaxtag.zero_shot import Fitted
 

@@ -16,11 +16,12 @@ import numpy as np
 from jax.sharding import Mesh
 
 from jaxtag import experiment as experiments
+from jaxtag.building import build
 from jaxtag.data.batches import Source
 from jaxtag.data.posts import round_up
 from jaxtag.experiment import Data, Evaluation, Experiment, Parallel
 from jaxtag.runs import Bound
-from jaxtag.systems import Sizes, System, build
+from jaxtag.systems import Sizes, System
 from jaxtag.training.optimizers import optimizer
 from jaxtag.training.state import State, make_create
 from jaxtag.training.step import make_dispatch, make_train_step

@@ -9,8 +9,9 @@ import jax
 from jaxtag.data.wordpieces import open_wordpieces
 from jaxtag.errors import JaxtagError
 from jaxtag.models import lxmert
-from jaxtag.runs import open_run, restore_best
+from jaxtag.runs import open_run
 from jaxtag.training.pretrained import write
+from jaxtag.training.restored import restore_best
 
 
 def export(run: Path, out: Path, data: Path | None = None) -> dict[str, Any]:

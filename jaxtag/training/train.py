@@ -7,11 +7,12 @@ from jaxtag.data.unseen import check_apart
 from jaxtag.fitted import FittedSystem
 from jaxtag.layers.parameters import CONSTANTS
 from jaxtag.parallel.mesh import put
-from jaxtag.runs import Bound, begun, restore_best
+from jaxtag.runs import Bound, begun
 from jaxtag.training import loop
 from jaxtag.training.alike import check_system
 from jaxtag.training.encoders import train_encoder
 from jaxtag.training.fitting import check_fitting, fit
+from jaxtag.training.restored import restore_best
 from jaxtag.training.starting import start_of
 from jaxtag.training.trainable import check_candidates, check_training
 from jaxtag.training.vectors import usable_vectors

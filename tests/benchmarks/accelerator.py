@@ -72,7 +72,7 @@ def parts(args: argparse.Namespace, recipes: Sequence[str]) -> list[Part]:
         step(LXMERT, "float32", name="lxmert-float32", against=False),
     ]
     return [
-        Part("machine", ["-c", "import json; from jaxtag.bench.peaks import peak; print(json.dumps(peak()))"]),
+        Part("machine", ["-c", "import json; from jaxtag.plan.peaks import peak; print(json.dumps(peak()))"]),
         lxmert[0],
         step(HISTORY, "float32", name="hmemn2n-float32-bandwidth"),
         Part("population", script("population", "--members", "4" if tiny else "32", *blocks), args.limit),

@@ -14,7 +14,8 @@ import jax
 import numpy as np
 
 from jaxtag.report.tables import markdown
-from jaxtag.runs import open_run, restore_best
+from jaxtag.runs import open_run
+from jaxtag.training.restored import restore_best
 
 POSTS, BATCH = 2048, 512
 LEAST = {"posts": 3, "words": 4}

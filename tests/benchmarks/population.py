@@ -20,13 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxtag.bench import posts
+from jaxtag.building import build
 from jaxtag.data.batches import Resident
 from jaxtag.parallel.mesh import make_mesh
 from jaxtag.plan.workload import sizes_of
 from jaxtag.recipes import resolve
 from jaxtag.report.tables import markdown
 from jaxtag.search import stacked
-from jaxtag.systems import build
 from jaxtag.training.optimizers import optimizer
 from jaxtag.training.state import abstract_state, create, numbers_of
 from jaxtag.training.step import make_train_step, many_steps

@@ -20,12 +20,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxtag.building import build
 from jaxtag.entries import Entry
 from jaxtag.experiment import Experiment, Training
 from jaxtag.layers.embedding import SoftmaxHead, WordTable
 from jaxtag.parallel.mesh import make_mesh, replicated
 from jaxtag.recipes import resolve
-from jaxtag.systems import Sizes, System, build
+from jaxtag.systems import Sizes, System
 from jaxtag.training.objectives import OBJECTIVES
 from jaxtag.training.optimizers import optimizer
 from jaxtag.training.state import abstract_state, create, numbers_of

@@ -119,7 +119,8 @@ def test_an_exported_run_is_theirs(tmp_path: Path) -> None:
     from jaxtag.cli import main
     from jaxtag.data.dataset import open_dataset
     from jaxtag.recipes import resolve
-    from jaxtag.runs import bind, open_run, restore_best
+    from jaxtag.runs import bind, open_run
+    from jaxtag.training.restored import restore_best
     from jaxtag.training.train import train
     from tests import toy, toy_zero_shot
 
@@ -169,10 +170,10 @@ def test_the_measured_twin_gives_our_scores() -> None:
     from jaxtag.bench import posts as made
     from jaxtag.bench import theirs as side
     from jaxtag.bench import twins
+    from jaxtag.building import build
     from jaxtag.parallel.mesh import unbox
     from jaxtag.plan.workload import sizes_of
     from jaxtag.recipes import resolve
-    from jaxtag.systems import build
 
     experiment = resolve("lxmert4hashtag/lxmert", "tiny", {"training.batch": "4", "data.length": "8"})
     some = made.made_up(experiment, 40, 8, 20)
