@@ -187,7 +187,7 @@ def _parquet(path: Path, wanted: Sequence[str]) -> Iterator[Chunk]:
                 else:
                     chunk.rows.append(row)
             yield chunk
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise JaxtagError(f"{path} is not a readable Parquet file: {error}") from None
 
 

@@ -8,7 +8,7 @@ A search (`jaxtag.search`) judges by the validation part; what it finds is in cr
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,12 @@ def crossvalidate(
 def over(
     run: Path, recipe: str, experiment: Experiment, dataset: Dataset, name: str, splits: Sequence[Split],
     part: str = PART, known: Mapping[int, dict[str, Any]] | None = None,
+    after: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """As `crossvalidate`, over `splits`, which the document calls `name`, evaluated on `part`; `known` folds are done.
 
-    What is known is written, and then what is not is trained.
+    What is known is written, and then what is not is trained. `after(n, mean)` hears of each fold that is done, as the
+    n-th, and of the mean of every metric over those n; what it raises ends this.
     """
     folds, known = len(splits), known or {}
     run.mkdir(parents=True, exist_ok=True)
@@ -74,13 +76,14 @@ def over(
                 check(bind(experiment, dataset, split))
                 split.part(part)
         for number, split in enumerate(splits):
-            if number in done:
-                if number not in known:
-                    say(f"fold {number + 1} of {folds} is done")
-                continue
-            say(f"fold {number + 1} of {folds}: split {split.name}")
-            done[number] = _fold(run / f"fold-{number}", recipe, experiment, dataset, split, part)
-            write_json(run / file_of(part), _document(recipe, experiment, dataset, name, folds, done))
+            if number not in done:
+                say(f"fold {number + 1} of {folds}: split {split.name}")
+                done[number] = _fold(run / f"fold-{number}", recipe, experiment, dataset, split, part)
+                write_json(run / file_of(part), _document(recipe, experiment, dataset, name, folds, done))
+            elif number not in known:
+                say(f"fold {number + 1} of {folds} is done")
+            if after:
+                after(number + 1, _over([done[i]["metrics"] for i in range(number + 1)])["mean"])
         document = _document(recipe, experiment, dataset, name, folds, done)
         write_json(run / file_of(part), document)
     return document

@@ -3,6 +3,7 @@
 JAX reads its settings once, so they are made here, before a test imports it.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def _compile_meshes_anew() -> None:
     try:
         from jax._src import compiler
 
-        read = compiler._cache_read
+        read, write = compiler._cache_read, compiler._cache_write
     except (ImportError, AttributeError):
         jax.config.update("jax_enable_compilation_cache", False)
         return
@@ -52,10 +53,42 @@ def _compile_meshes_anew() -> None:
         devices = arguments[-1]
         return read(*arguments) if len(devices) == 1 else (None, None)
 
-    compiler._cache_read = guarded
+    def kept(key: Any, seconds: Any, name: Any, backend: Any, executable: Any, callbacks: Any) -> None:
+        if len(executable.local_devices()) == 1:  # else it would be packed and written for nothing
+            write(key, seconds, name, backend, executable, callbacks)
+
+    compiler._cache_read, compiler._cache_write = guarded, kept
 
 
 _compile_meshes_anew()
+# Tracing makes millions of small objects, which the collector would go through 14 times as often.
+gc.set_threshold(10_000, 10, 10)
+gc.freeze()
+
+# The files that take longest, roughly in this order: 20 seconds and more.
+LONGEST = (
+    "test_battery", "test_training", "test_fuzz", "test_kills", "test_reproduce", "test_zero_shot_runs",
+    "test_distributed", "test_reproduce_lxmert4hashtag", "test_reproduce_amnn", "test_lxmert_runs", "test_lxmert",
+    "test_plan_topologies", "test_study", "test_population", "test_sweep", "test_reproduce_hmemn2n", "test_together",
+    "test_zero_shot_options", "test_zero_shot_cli", "test_blocked_softmax", "test_decoded_runs", "test_launch_local",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that no worker is left alone with one."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file goes to one worker whole, or both would make what its tests share; files keep their order."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A study: what it draws, that it prunes, goes on, is shared, and is refused where it is another's."""
 
+import fcntl
 import json
 import sys
 from pathlib import Path
@@ -11,20 +12,12 @@ from jaxtag import cli
 from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import Diverged, JaxtagError
 from jaxtag.experiment import override
-from jaxtag.recipes import resolve
 from jaxtag.search import grid, picture, study
 from jaxtag.search.picture import parallel
 from jaxtag.search.ranges import Range, parse_space, to_text
 from jaxtag.training import loop
 from tests import toy
-
-BASE = resolve("zsl/cnn", "tiny")
-TEXTS = (
-    "training.learning_rate=1e-4..1e-1:log",
-    "model.dropout=0..0.5",
-    "model.embedding=8..64",
-    "model.hidden=8,4;16,8",
-)
+from tests.studies import BASE, TEXTS, searched, undrawn
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +30,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     """What is trained; the metric is known beforehand: the smaller the dropout, the better."""
     runs: list[tuple[str, Any]] = []
 
-    def over(run: Path, recipe: str, experiment: Any, dataset: Any, name: str, splits: Any, part: str) -> dict:
+    def over(
+        run: Path, recipe: str, experiment: Any, dataset: Any, name: str, splits: Any, part: str, **_: Any
+    ) -> dict:
         runs.append((f"{run.name} {part}", experiment))
         run.mkdir(exist_ok=True)
         value = 1 - experiment.model.dropout
@@ -50,13 +45,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
 
     monkeypatch.setattr(study, "over", over)
     monkeypatch.setattr(grid, "over", over)
-    for name in ("against_fields", "parallel"):  # drawn in a test of their own
-        monkeypatch.setattr(grid, name, lambda rows, fields, metric, path: path)
+    undrawn(monkeypatch)  # pictures have a test of their own
     return runs
-
-
-def searched(run: Path, data: Path, trials: int, base: Any = BASE, texts: Any = TEXTS, **more: Any) -> dict[str, Any]:
-    return study.study(run, study.Space("zsl/cnn", base, parse_space(texts, base)), trials, data, "", **more)
 
 
 def fields(document: dict[str, Any]) -> list[Any]:
@@ -117,6 +107,23 @@ def test_a_study_draws_within_its_space_prunes_and_tests_the_best_once(
     assert len(searched(tmp_path / "s", data, 16)["points"]) == 16
 
 
+def test_a_folder_is_entered_by_one_worker_at_a_time(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, before = [], study._open
+
+    def opens(optuna: Any, run: Path, *rest: Any) -> Any:
+        with open(run / ".turn") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        inside.append((run / ".turn").read_text())
+        return before(optuna, run, *rest)
+
+    monkeypatch.setattr(study, "_open", opens)
+    searched(tmp_path / "s", data, 1)
+    searched(tmp_path / "s", data, 2)
+    assert len(inside[0]) == 32 and inside == [inside[0]] * 2  # the folder has one name, whichever machine sees it
+
+
 @pytest.mark.parametrize("storage", ["", "sqlite:///{}/study.db"])
 def test_a_killed_trial_goes_on_and_others_diverge_alone(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str, trained: list[tuple[str, Any]]
@@ -124,10 +131,10 @@ def test_a_killed_trial_goes_on_and_others_diverge_alone(
     storage, whole = storage.format(tmp_path), searched(tmp_path / "whole", data, 4)
     over, killed = study.over, iter(["trial-0002"])
 
-    def breaks(run: Path, *rest: Any) -> dict:
+    def breaks(run: Path, *rest: Any, **more: Any) -> dict:
         if run.name == next(killed, None) if run.name == "trial-0002" else False:
             raise KeyboardInterrupt
-        return over(run, *rest)
+        return over(run, *rest, **more)
 
     monkeypatch.setattr(study, "over", breaks)
     with pytest.raises(KeyboardInterrupt):
@@ -140,7 +147,7 @@ def test_a_killed_trial_goes_on_and_others_diverge_alone(
         shared = searched(tmp_path / "other", data, 6, storage=storage)  # another folder, as of another machine
         assert len(shared["points"]) == 6 and ("test" in shared) == ((tmp_path / "other" / shared["best"]).is_dir())
 
-    def diverges(*arguments: Any) -> dict:
+    def diverges(*arguments: Any, **more: Any) -> dict:
         raise Diverged("the loss is not finite at step 3")
 
     monkeypatch.setattr(study, "over", diverges)

@@ -16,16 +16,15 @@ from jaxtag.data.batches import open_source
 from jaxtag.data.dataset import open_dataset
 from jaxtag.errors import JaxtagError, Preempted
 from jaxtag.evaluation.evaluate import _programs, evaluate
-from jaxtag.parallel.mesh import replicated
+from jaxtag.parallel.mesh import put, replicated
 from jaxtag.recipes import resolve
 from jaxtag.runs import Bound, bind
 from jaxtag.training.checkpoints import Checkpoints
 from jaxtag.training.loop import Trainer, train
 from jaxtag.training.objectives import Objective, pairs
 from jaxtag.training.parts import lengths_up_to
-from jaxtag.training.programs import programs_of
-from jaxtag.training.state import create, numbers_of
-from jaxtag.training.step import make_dispatch, make_train_step
+from jaxtag.training.programs import padded, programs_of, shape_of
+from jaxtag.training.state import numbers_of
 from tests import toy
 
 RECIPES = ("zsl/cnn", "zsl/rnn_attention")
@@ -52,21 +51,20 @@ def bound(path: Path, recipe: str = "zsl/cnn", devices: int = 1, **overrides: ob
     return bind(resolve(recipe, "tiny", settings), opened, opened.split(), jax.devices()[:devices])
 
 
-def run_steps(b: Bound, chunks: list[int], state: object = None) -> tuple[object, np.ndarray]:
-    """Steps in dispatches of the given lengths; the state and each step's mean loss."""
+def run_steps(b: Bound, chunks: list[int]) -> tuple[object, np.ndarray]:
+    """Steps in dispatches of the given lengths, by the loop's own programs; the state and each step's mean loss."""
     source = open_source(b.reading, b.mesh, b.split, b.experiment)
+    programs = programs_of(shape_of(b, source))
     numbers = numbers_of(b.experiment, b.split.train, len(b.split.hashtags), b.system.sizes.hashtags)
-    numbers = jax.device_put(numbers, replicated(b.mesh))
-    state = create(b.system, b.optimizer, b.abstract, b.experiment.training.seed, b.mesh) if state is None else state
-    step = make_train_step(b.system, b.optimizer, b.mesh)
-    dispatch = make_dispatch(step, source, b.experiment.training.batch, b.abstract, b.mesh)
+    numbers = put(numbers | {"rows": padded(numbers["rows"])}, replicated(b.mesh))
+    state = programs.create(b.experiment.training.seed)
     losses, done = [], 0
     for steps in chunks:
-        count = jax.device_put(np.int32(steps), replicated(b.mesh))
-        state, sums = dispatch(state, numbers, source.feed(done, steps), count)
+        count = put(np.int32(steps), replicated(b.mesh))
+        state, sums = programs.dispatch(state, numbers, source.feed(done, steps), count)
         losses.append((np.asarray(sums["loss"]) / np.maximum(sums["weight"], 1))[:steps])
         done += steps
-    assert dispatch._cache_size() == 1
+    assert programs.dispatch._cache_size() == 1
     return state, np.concatenate(losses)
 
 
@@ -98,6 +96,29 @@ def test_tables_are_really_split(dataset: Path) -> None:
     )
 
 
+def test_parts_by_length_are_the_same_on_every_mesh(dataset: Path) -> None:
+    _, alone = run_steps(bound(dataset, training__by_length=2), [4])
+    mesh = {"parallel__data": 2, "parallel__fsdp": 2, "parallel__tensor": 2}
+    _, found = run_steps(bound(dataset, devices=8, training__by_length=2, **mesh), [4])
+    np.testing.assert_allclose(found, alone, rtol=1e-5)
+
+
+def test_saved_on_one_mesh_restored_on_another(dataset: Path, tmp_path: Path) -> None:
+    first = bound(dataset, devices=8, parallel__data=2, parallel__fsdp=2, parallel__tensor=2)
+    state, _ = run_steps(first, [3])
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(3, state, {}, 0.5)
+    checkpoints.wait()
+    for step, (devices, fsdp) in enumerate(((1, 1), (8, 1), (8, 2), (4, 4)), 3):  # and saved again on each
+        other = bound(dataset, devices=devices, parallel__fsdp=fsdp)
+        found, _ = checkpoints.restore(step, other.abstract)
+        assert same_bits(found, state)
+        assert jax.tree.leaves(found)[1].sharding.mesh.shape == other.mesh.shape
+        checkpoints.save(step + 1, found, {}, 0.5)
+        checkpoints.wait()
+    checkpoints.close()
+
+
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_chunks_and_placement_change_no_bit(dataset: Path, recipe: str) -> None:
     whole, losses = run_steps(bound(dataset, recipe), [24])
@@ -108,10 +129,27 @@ def test_chunks_and_placement_change_no_bit(dataset: Path, recipe: str) -> None:
         assert same_bits(state, whole)
 
 
+def test_seeds_differ(dataset: Path) -> None:
+    _, first = run_steps(bound(dataset), [3])
+    _, second = run_steps(bound(dataset, training__seed=1), [3])
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_bfloat16_trains_and_keeps_float32_masters(dataset: Path, recipe: str) -> None:
+    _, full = run_steps(bound(dataset, recipe), [40])
+    state, losses = run_steps(bound(dataset, recipe, training__precision="bfloat16"), [40])
+    assert {x.dtype.name for x in jax.tree.leaves(state)} == {"float32", "int32"}
+    assert not np.array_equal(losses, full)
+    assert abs(losses[0] - full[0]) < 0.02 * full[0]
+    assert losses[-5:].mean() < 0.9 * losses[0]
+
+
 def test_chunks_and_placement_change_no_bit_with_every_wrapper(dataset: Path) -> None:
-    whole, losses = run_steps(bound(dataset, **WRAPPED), [24])
+    whole, losses = run_steps(bound(dataset, **WRAPPED, training__accumulator=0.01), [24])
     for placement, chunks in (("resident", [5, 19]), ("streamed", [24])):
-        state, found = run_steps(bound(dataset, data__placement=placement, **WRAPPED), chunks)
+        b = bound(dataset, data__placement=placement, **WRAPPED, training__accumulator=0.01)
+        state, found = run_steps(b, chunks)
         np.testing.assert_array_equal(found, losses)
         assert same_bits(state, whole)
 
@@ -148,26 +186,9 @@ def test_a_batch_in_parts_equals_the_whole(dataset: Path, recipe: str, parts: di
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
-def test_parts_by_length_are_the_same_on_every_mesh(dataset: Path) -> None:
-    _, alone = run_steps(bound(dataset, training__by_length=2), [4])
-    mesh = {"parallel__data": 2, "parallel__fsdp": 2, "parallel__tensor": 2}
-    _, found = run_steps(bound(dataset, devices=8, training__by_length=2, **mesh), [4])
-    np.testing.assert_allclose(found, alone, rtol=1e-5)
-
-
 def test_lengths_grow_by_halves_and_end_at_the_longest() -> None:
     assert lengths_up_to(8) == [8] and lengths_up_to(40) == [8, 12, 16, 24, 32, 40]
     assert lengths_up_to(5) == [5] and lengths_up_to(24) == [8, 12, 16, 24]
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_bfloat16_trains_and_keeps_float32_masters(dataset: Path, recipe: str) -> None:
-    _, full = run_steps(bound(dataset, recipe), [40])
-    state, losses = run_steps(bound(dataset, recipe, training__precision="bfloat16"), [40])
-    assert {x.dtype.name for x in jax.tree.leaves(state)} == {"float32", "int32"}
-    assert not np.array_equal(losses, full)
-    assert abs(losses[0] - full[0]) < 0.02 * full[0]
-    assert losses[-5:].mean() < 0.9 * losses[0]
 
 
 def test_an_objective_that_couples_posts_refuses_parts(dataset: Path, tmp_path: Path) -> None:
@@ -247,28 +268,6 @@ def test_a_run_whose_rate_is_planned_to_its_end_is_not_made_longer(dataset: Path
     with pytest.raises(JaxtagError, match="another experiment: training.steps 2 -> 4"):
         train(tmp_path / "run", "zsl/cnn", bound(dataset, training__steps=4, **settings))
     assert [row["learning_rate"] for row in rows_of(tmp_path / "run", "train")][0] == 0
-
-
-def test_seeds_differ(dataset: Path) -> None:
-    _, first = run_steps(bound(dataset), [3])
-    _, second = run_steps(bound(dataset, training__seed=1), [3])
-    assert not np.array_equal(first, second)
-
-
-def test_saved_on_one_mesh_restored_on_another(dataset: Path, tmp_path: Path) -> None:
-    first = bound(dataset, devices=8, parallel__data=2, parallel__fsdp=2, parallel__tensor=2)
-    state, _ = run_steps(first, [3])
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(3, state, {}, 0.5)
-    checkpoints.wait()
-    for step, (devices, fsdp) in enumerate(((1, 1), (8, 1), (8, 2), (4, 4)), 3):  # and saved again on each
-        other = bound(dataset, devices=devices, parallel__fsdp=fsdp)
-        found, _ = checkpoints.restore(step, other.abstract)
-        assert same_bits(found, state)
-        assert jax.tree.leaves(found)[1].sharding.mesh.shape == other.mesh.shape
-        checkpoints.save(step + 1, found, {}, 0.5)
-        checkpoints.wait()
-    checkpoints.close()
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ class Tables(nn.Module):
 
 def bag(table: jax.Array, words: jax.Array, weights: jax.Array) -> jax.Array:
     """Σ_j weights_j · table[words_j]: table `[V, d]`, ids and weights `[..., N]`, zeros where padded, to `[..., d]`."""
-    return jnp.einsum("...n,...nd->...d", weights, jnp.take(table, words, axis=0))
+    return jnp.einsum("...n,...nd->...d", weights, jnp.take(table, words, axis=0, mode="clip"))
 
 
 class Bins(NamedTuple):
@@ -119,6 +119,26 @@ class Bins(NamedTuple):
         found = jnp.einsum("gpmw,gwd->gpmd", weights, rows)
         flat = found.reshape(-1, *found.shape[2:])
         return flat[self.back] if self.posts.shape[1] > 1 else flat
+
+    def slots(self) -> jax.Array:
+        """Which of the batch's earlier posts, b·M + m, each word is of, int32 `[G, W]`; B·M where there is no word."""
+        earlier, length = self.shape
+        post = jnp.take_along_axis(self.posts, self.owner, 1) * earlier + self.place // length
+        return jnp.where(self.words != 0, post, len(self.back) * earlier)
+
+    def totals(self, rows: jax.Array, weights: jax.Array | None = None) -> jax.Array:
+        """Σ weight · row of an earlier post's words: rows `[G, W, d]`, weights `[G, W]`, 1 by default, to `[B, M, d]`.
+
+        Where bins are packed, each row is added to its post's: a product with the words that belong to a post, which a
+        mesh can divide, takes three times as long.
+        """
+        if self.posts.shape[1] == 1:
+            belongs = self.belongs().astype(rows.dtype)
+            return self.sums(belongs if weights is None else belongs * weights[:, None, None], rows)
+        posts, width = len(self.back) * self.shape[0], rows.shape[-1]
+        given = (rows if weights is None else weights[..., None] * rows).reshape(-1, width)
+        sums = jnp.zeros((posts, width), jnp.float32).at[self.slots().reshape(-1)].add(given, mode="drop")
+        return sums.reshape(-1, self.shape[0], width).astype(rows.dtype)
 
 
 def side_by_side(history: jax.Array) -> Bins:

@@ -49,7 +49,7 @@ class TextEmbedding(nn.Module):
         types = drawn(self, "types", (TYPES, self.width), ("types", "embed"), self.spread)
         fixed = jax.lax.stop_gradient
         mask = ids != 0
-        x = jnp.where(mask[..., None], jnp.take(words, ids, axis=0), fixed(words[0]))
+        x = jnp.where(mask[..., None], jnp.take(words, ids, axis=0, mode="clip"), fixed(words[0]))
         x = x + jnp.concatenate([fixed(places[:1]), places[1 : ids.shape[1]]]) + fixed(types[0])
         return dropout(LayerNorm(self.eps, name="norm")(x), rate, keys), mask
 

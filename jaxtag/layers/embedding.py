@@ -27,7 +27,8 @@ class WordTable(nn.Module):
         if not self.trainable:
             table = jax.lax.stop_gradient(table)
         mask = tokens != 0
-        return jnp.where(mask[..., None], jnp.take(table, tokens, axis=0), 0), mask
+        # Ids are never out of range: `clip` spares a mask as large as what is read.
+        return jnp.where(mask[..., None], jnp.take(table, tokens, axis=0, mode="clip"), 0), mask
 
 
 class SoftmaxHead(nn.Module):

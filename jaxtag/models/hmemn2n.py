@@ -94,7 +94,9 @@ class Model(nn.Module):
     def _hops(self, batch: Batch, o: jax.Array) -> tuple[jax.Array, list[tuple[jax.Array, jax.Array]]]:
         """o_H `[B, d]` from o_0, and of each hop q `[B, M]` and p, by bins `[G, P, M, W]`."""
         bins, some, found = side_by_side(batch["history"]), (batch["history"] != 0).any(-1), []
-        keys, values = (jnp.take(table(), bins.words, axis=0) for table in (self.key_table, self.value_table))
+        keys, values = (
+            jnp.take(table(), bins.words, axis=0, mode="clip") for table in (self.key_table, self.value_table)
+        )
         belongs = bins.belongs()
         for _ in range(self.settings.hops):
             scores = jnp.einsum("gwd,gpd->gpw", keys, bins.given(o))

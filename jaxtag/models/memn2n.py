@@ -155,26 +155,27 @@ class Model(nn.Module):
         plain = bag(table, words, mask.astype(table.dtype))
         if not self.settings.position_encoding:
             return plain
-        place = jnp.broadcast_to(jnp.arange(1, words.shape[1] + 1), words.shape)
-        return plain + bag(table, words, by_place(place, mask, table.dtype)) * by_dimension(table)
+        weights = by_place(jnp.arange(1, words.shape[1] + 1), mask.sum(-1, keepdims=True))
+        return plain + bag(table, words, (weights * mask).astype(table.dtype)) * by_dimension(table)
 
     def _bags(self, table: jax.Array, bins: Bins) -> jax.Array:
         """Σ_j l_j ⊙ table[w_ij] of earlier posts, `[B, M, d]`."""
-        rows, belongs = jnp.take(table, bins.words, axis=0), bins.belongs()
-        plain = bins.sums(belongs.astype(table.dtype), rows)
+        rows = jnp.take(table, bins.words, axis=0, mode="clip")
+        plain = bins.totals(rows)
         if not self.settings.position_encoding:
             return plain
-        place = jnp.broadcast_to((bins.place % bins.shape[1] + 1)[:, None, None], belongs.shape)
-        return plain + bins.sums(by_place(place, belongs, table.dtype), rows) * by_dimension(table)
+        slots = bins.slots()
+        counts = jnp.zeros(len(bins.back) * bins.shape[0], jnp.int32).at[slots].add(1, mode="drop")
+        weights = by_place(bins.place % bins.shape[1] + 1, counts.at[slots].get(mode="fill", fill_value=1))
+        return plain + bins.totals(rows, weights.astype(table.dtype)) * by_dimension(table)
 
 
-def by_place(place: jax.Array, mask: jax.Array, dtype: jnp.dtype) -> jax.Array:
-    """(j − (J+1)/2) / J of the words in a text of J words, of place j from 1 on `[..., N]`; 0 of padding.
+def by_place(place: jax.Array, count: jax.Array) -> jax.Array:
+    """(j − (J+1)/2) / J of the word of place j, from 1 on, in a text of J words: `place` and `count`, of one shape.
 
     l_kj is 1 plus this times what depends on k, so that Σ_j l_j ⊙ v_j is a sum of two bags of words.
     """
-    count = mask.sum(-1, keepdims=True).astype(dtype)
-    return jnp.where(mask, (place - (count + 1) / 2) / jnp.maximum(count, 1), 0).astype(dtype)
+    return (place - (count + 1) / 2) / jnp.maximum(count, 1)
 
 
 def by_dimension(table: jax.Array) -> jax.Array:

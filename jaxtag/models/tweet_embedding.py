@@ -93,7 +93,7 @@ class Model(nn.Module):
     def views(self, batch: dict[str, jax.Array]) -> Views:
         """The image's and the text's `[B, width]`, and which posts have them `[B]`."""
         vector, tokens = batch["vector"], batch["tokens"]
-        x = jnp.take(self.word_vectors, tokens, axis=0).astype(vector.dtype)
+        x = jnp.take(self.word_vectors, tokens, axis=0, mode="clip").astype(vector.dtype)
         _, last = self.text(x, tokens != 0)  # word 0, padding, is zeros
         image = unit(self.image(unit(vector).astype(vector.dtype)))
         return {"image": (image, batch["cells"] > 0), "text": (unit(last), (x != 0).any((1, 2)))}

@@ -190,7 +190,8 @@ def _cells(row: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, Any
         return cells | {"value": row.get("why", "diverged")}
     said = f"{row['mean'][metric]:.4f}"
     if "pruned" in row:
-        return cells | {"value": said, "steps": f"pruned at {row['pruned']:,}"}
+        where = "after fold" if len(document["folds"]) > 1 else "at"
+        return cells | {"value": said, "steps": f"pruned {where} {row['pruned']:,}"}
     said += f" ± {row['spread'][metric]:.4f}" if len(document["folds"]) > 1 else ""
     steps = [fold["best_step"] for fold in row["folds"]]
     ran = f"{min(steps):,}" + (f" to {max(steps):,}" if max(steps) > min(steps) else "")
@@ -229,6 +230,7 @@ def _write(run: Path, document: dict[str, Any]) -> None:
     pictures = {each: f"Validation {metric} against each field; the best point ringed."}
     if len(fields) > 1:
         lines = parallel(rows, fields, metric, run / "parallel.png")
-        pictures[lines] = f"A line a point through its values, by validation {metric}; the best in front."
+        said = "; those pruned are dashed" if any("pruned" in row for row in rows) else ""
+        pictures[lines] = f"A line a point through its values, by validation {metric}; the best in front{said}."
     write_text(run / "sweep.md", to_markdown(blocks(document, pictures)))
     write_json(run / FILE, document)

@@ -67,6 +67,9 @@ def parallel(points: Sequence[Mapping[str, Any]], fields: Sequence[str], metric:
         axes.grid(False)
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.set_xlim(-0.15, len(names) - 0.55)
+        if any("pruned" in point for point in points):
+            axes.plot([], [], color=COLOURS[0], linewidth=1.3, linestyle=DASHES[0], label="pruned")
+            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     return path
 
 

@@ -1,5 +1,8 @@
 """A study: Optuna chooses points of a space one after the other, and those that fall behind are pruned.
 
+A trial falls behind when its value is below the median of those that came to their end: on one split at an evaluation,
+where its value is the best so far; on folds after one of them, where its value is the mean over those that are done.
+
 DIR/study.json        what the study is of
 DIR/study.journal     its trials, where no other storage is given
 DIR/trial-<n>/        a point, as in `jaxtag.search.grid`; its parameters are the trial's
@@ -13,7 +16,8 @@ and the trials before it; a worker alone finds the same trials again.
 import contextlib
 import fcntl
 import json
-import socket
+import statistics
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -29,13 +33,15 @@ from jaxtag.runs import FREE, LENGTH
 from jaxtag.search.grid import JUDGED, check_folder, checked, concluded
 from jaxtag.search.ranges import Range, chosen, suggested, to_text
 from jaxtag.search.space import Point, points
+from jaxtag.search.storage import is_address, opened, public, reached
 from jaxtag.search.together import Search
 from jaxtag.systems import find
 from jaxtag.training.logs import say
 from jaxtag.training.loop import watched
 
 FORMAT = 1
-WHERE, ROW = "where", "row"  # of a trial: the machine and folder it is trained in, and what became of it
+WHERE, ROW = "where", "row"  # of a trial: the folder it is trained in, and what became of it
+FIRST = 5  # trials that come to their end before others are pruned
 KEPT = {*FREE} - {*LENGTH, "training.patience"}  # what a study may go on under other values of
 
 
@@ -67,15 +73,16 @@ def study(
       space: what is searched.
       trials: how many, over all workers and starts; those pruned, and those that diverged, count.
       data: dataset folder.
-      name, folds, metric: as of `jaxtag.search.grid.sweep`. On folds nothing is pruned.
-      storage: a database's URL or a journal file; empty for study.journal in `run`.
+      name, folds, metric: as of `jaxtag.search.grid.sweep`. Trials on folds are pruned between them.
+      storage: a database's address or a journal file; empty for study.journal in `run`.
 
     Returns:
       As `jaxtag.search.grid.sweep`; of a worker that leaves others at work, without `test`.
 
     Raises:
-      JaxtagError: Optuna is not installed, the storage or the folder has a study of another experiment, or all trials
-        failed.
+      JaxtagError: Optuna is not installed, the storage cannot be opened, it or the folder has a study of another
+        experiment, or all trials failed.
+      Lost: the storage failed later; the same call goes on from there.
       Preempted: SIGTERM or SIGINT came; the same call goes on from there.
     """
     optuna = _optuna()
@@ -93,13 +100,16 @@ def study(
         **{f"space of {key}": value for key, value in to_text(space.fields).items()},
     }  # fmt: skip
     identity = json.loads(json.dumps(identity))
-    found = _open(optuna, run, identity, storage)
     search = Search(run, space.recipe, [], dataset, splits, name or splits[0].name)
-    while given := _next(optuna, found, run, trials, space.experiment.training.seed):
-        trial, claim = given
-        with claim:
-            _run(optuna, found, trial, search, space, metric)
-    return _finish(optuna, found, search, space, metric)
+    where = storage or str(run / "study.journal")
+    with reached(optuna, where):
+        with _turn(run):
+            found = _open(optuna, run, identity, where)
+        while given := _next(optuna, found, run, trials, space.experiment.training.seed):
+            trial, claim = given
+            with claim:
+                _run(optuna, found, trial, search, space, metric)
+        return _finish(optuna, found, search, space, metric)
 
 
 def _optuna() -> Any:
@@ -111,49 +121,24 @@ def _optuna() -> Any:
     return optuna
 
 
-def _open(optuna: Any, run: Path, identity: dict[str, Any], storage: str) -> Any:
+def _open(optuna: Any, run: Path, identity: dict[str, Any], where: str) -> Any:
     """The study in its storage; made if it is not there.
 
     Raises:
       JaxtagError: the storage cannot be opened, or holds, as the folder may, studies of other experiments alone.
     """
     if (run / "study.json").is_file():
-        _check_same(run / "study.json", read_json(run / "study.json", "study").get("experiment"), identity)
-    where = storage or str(run / "study.journal")
-    name = f"jaxtag-{fingerprint(identity)}"
-    try:
-        if "://" in where:
-            opened = optuna.storages.RDBStorage(where)
-        else:
-            _check_journal(Path(where))
-            backend = optuna.storages.journal.JournalFileBackend(where)
-            opened = optuna.storages.JournalStorage(backend)
-        before = optuna.get_all_study_summaries(opened)
-    except Exception as error:  # whatever a database's driver raises
-        reason = str(error).strip().split("\n")[0][:200]
-        raise JaxtagError(f"the storage {where} cannot be opened: {reason}", "see --storage in --help") from error
-    if before and name not in [s.study_name for s in before] and ("://" not in where or where.startswith("sqlite")):
-        _check_same(where, before[0].user_attrs.get("experiment"), identity)
-    write_json(run / "study.json", {"format": FORMAT, "study": name, "storage": where, "experiment": identity})
-    found = optuna.create_study(
-        storage=opened, study_name=name, direction="maximize", load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(),
-    )  # fmt: skip
+        old = read_json(run / "study.json", "study")
+        _check_same(run / "study.json", old.get("experiment") if isinstance(old, dict) else None, identity)
+    name, named = f"jaxtag-{fingerprint(identity)}", public(where)
+    kept, before = opened(optuna, where)
+    own = not is_address(where) or where.startswith("sqlite")  # a server has anybody's studies
+    if own and before and name not in [s.study_name for s in before]:
+        _check_same(named, before[0].user_attrs.get("experiment"), identity)
+    write_json(run / "study.json", {"format": FORMAT, "study": name, "storage": named, "experiment": identity})
+    found = optuna.create_study(storage=kept, study_name=name, direction="maximize", load_if_exists=True)
     found.set_user_attr("experiment", identity)
     return found
-
-
-def _check_journal(path: Path) -> None:
-    """Refuse a file that is no journal: Optuna would write behind what it has.
-
-    Raises:
-      ValueError: it is none.
-    """
-    if path.is_file() and path.stat().st_size:
-        with open(path, encoding="utf-8") as file:
-            first = json.loads(file.readline())
-        if not isinstance(first, dict) or "op_code" not in first:
-            raise ValueError("it is no journal of Optuna's")
 
 
 def _check_same(where: Any, before: Any, now: dict[str, Any]) -> None:
@@ -168,11 +153,15 @@ def _check_same(where: Any, before: Any, now: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _turn(run: Path) -> Iterator[None]:
-    """Workers in one folder ask for trials one at a time."""
-    with open(run / ".turn", "w") as file:
+def _turn(run: Path) -> Iterator[str]:
+    """Workers in one folder ask for trials one at a time; what all of them, on whatever machine, call the folder."""
+    with open(run / ".turn", "a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        file.seek(0)
+        if not (name := file.read()):
+            file.write(name := uuid.uuid4().hex)
+            file.flush()
+        yield f"{name}:{run.resolve()}"
 
 
 def _claimed(run: Path, number: int) -> IO[str] | None:
@@ -193,8 +182,7 @@ def name_of(number: int) -> str:
 
 def _next(optuna: Any, found: Any, run: Path, trials: int, seed: int) -> tuple[Any, IO[str]] | None:
     """A trial that a killed worker left in this folder, or a new one, and its claim; None when none is left to do."""
-    here = f"{socket.gethostname()}:{run.resolve()}"
-    with _turn(run):
+    with _turn(run) as here:
         every = found.get_trials(deepcopy=False)
         for old in every:
             left = old.state == optuna.trial.TrialState.RUNNING and old.user_attrs.get(WHERE) == here
@@ -204,6 +192,9 @@ def _next(optuna: Any, found: Any, run: Path, trials: int, seed: int) -> tuple[A
         if len(every) >= trials:
             return None
         trial = found.ask()
+        if trial.number >= trials:  # a worker in another folder asked at the same moment
+            found.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return None
         # Anew for each trial: workers that start alike would draw alike.
         found.sampler = optuna.samplers.TPESampler(seed=(seed * 1_000_003 + trial.number) % 2**32)
         trial.set_user_attr(WHERE, here)
@@ -214,40 +205,54 @@ def _next(optuna: Any, found: Any, run: Path, trials: int, seed: int) -> tuple[A
 
 def _run(optuna: Any, found: Any, trial: Any, search: Search, space: Space, metric: str) -> None:
     """Train a trial, and tell the study what became of it."""
-    states, seen = optuna.trial.TrialState, dict[int, float]()
+    states, folds = optuna.trial.TrialState, len(search.splits)
+    (before,) = (old for old in found.get_trials(deepcopy=False) if old.number == trial.number)
+    seen = dict(before.intermediate_values)  # by step, or on folds by how many are done
     fields = suggested(trial, space.fields)
     said = ", ".join(
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in fields.items()
     )
     say(f"trial {trial.number}: {said}")
+    best = lambda: seen[max(seen)] if folds > 1 else max(seen.values())  # noqa: E731
 
-    def watch(step: int, metrics: dict[str, float]) -> None:
+    def watch(step: int, metrics: Mapping[str, float]) -> None:
         seen[step] = metrics[metric]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a trial that goes on has reported steps before
             trial.report(metrics[metric], step)
-        if trial.should_prune():
+        if not (folds > 1 and step == folds) and _behind(optuna, found, step, best()):
             raise Pruned
 
     experiment = space.experiment
-    prunes = len(search.splits) == 1 and not experiment.encoder and find(experiment.system).learned == "steps"
+    by_step = folds == 1 and not experiment.encoder and find(experiment.system).learned == "steps"
     try:
         (point,) = points(experiment, [fields])  # a field's value may be impossible beside another's
-        with watched(watch) if prunes else contextlib.nullcontext():
+        with watched(watch) if by_step else contextlib.nullcontext():
             folder = search.run / name_of(trial.number)
             given = (search.recipe, point.experiment, search.dataset, search.name, search.splits, JUDGED)
-            row = over(folder, *given)
+            row = over(folder, *given, after=watch if folds > 1 else None)
         trial.set_user_attr(ROW, {key: row[key] for key in ("mean", "spread", "folds")})
         found.tell(trial, row["mean"][metric])
     except Pruned:
-        say(f"trial {trial.number} is pruned at step {max(seen)}")
-        trial.set_user_attr(ROW, {"pruned": max(seen), "mean": {metric: max(seen.values())}})
+        say(f"trial {trial.number} is pruned " + (f"after fold {max(seen)}" if folds > 1 else f"at step {max(seen)}"))
+        trial.set_user_attr(ROW, {"pruned": max(seen), "mean": {metric: best()}})
         found.tell(trial, state=states.PRUNED)
     except JaxtagError as error:
         why = "diverged" if isinstance(error, Diverged) else "impossible"
         say(f"trial {trial.number} {'diverged' if why == 'diverged' else 'is impossible'}: {error}")
         trial.set_user_attr(ROW, {"failed": error.message, "why": why})
         found.tell(trial, state=states.FAIL)
+
+
+def _behind(optuna: Any, found: Any, step: int, value: float) -> bool:
+    """Whether `value` is below the median of what trials that came to their end had at `step`.
+
+    It is what Optuna's median pruner asks, but of a `value` that is given: that one takes a trial's highest value, and
+    of means over ever more folds only the last counts.
+    """
+    ended = found.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    others = [trial.intermediate_values[step] for trial in ended if step in trial.intermediate_values]
+    return len(ended) >= FIRST and bool(others) and value < statistics.median(others)
 
 
 def _finish(optuna: Any, found: Any, search: Search, space: Space, metric: str) -> dict[str, Any]:
@@ -258,12 +263,15 @@ def _finish(optuna: Any, found: Any, search: Search, space: Space, metric: str) 
             fields = chosen(trial.params, space.fields)
             folder = Path(trial.user_attrs[WHERE].partition(":")[2]) / name_of(trial.number)
             rows.append({"point": name_of(trial.number), "fields": fields, "run": str(folder), **trial.user_attrs[ROW]})
-    whole = [row for row in rows if "folds" in row]
-    if not whole:
-        raise JaxtagError(f"none of {len(rows)} trials came to its end; the first: {rows[0].get('failed', 'pruned')}")
+    running = sum(trial.state == optuna.trial.TrialState.RUNNING and WHERE in trial.user_attrs for trial in every)
+    if not any("folds" in row for row in rows):
+        if running:
+            said = f"no trial has come to its end yet, and {running} are trained by other workers"
+            raise JaxtagError(said, "give the same command again when they are done, or a larger --study")
+        first = rows[0].get("failed", "pruned") if rows else "killed before it was begun"
+        raise JaxtagError(f"none of {len(every)} trials came to its end; the first: {first}")
     rank = lambda row: ("folds" not in row, "failed" in row, -row.get("mean", {}).get(metric, 0.0))  # noqa: E731
     rows.sort(key=rank)
-    running = sum(trial.state == optuna.trial.TrialState.RUNNING for trial in every)
     if running:
         say(f"{running} trials are still trained by other workers; the one that ends last tests the best")
     (best,) = points(space.experiment, [rows[0]["fields"]])

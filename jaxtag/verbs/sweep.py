@@ -18,8 +18,10 @@ EXAMPLES = f"""\
       model.dropout=0..0.5 training.batch=32,64,128
   jaxtag sweep zsl/rnn --data DATA --run DIR --study 40 --storage postgresql://user@host/db --space ...
 --study needs pip install 'jaxtag[study]'; a range is LOW..HIGH, with :log spread by its logarithm, whole numbers of a
-field that is one; trials behind the median at an evaluation are pruned; the same command given once more, here or on
-another machine with the same --storage, is another worker on the same study
+field that is one; trials behind the median at an evaluation, or with --folds after a fold, are pruned; the same command
+given once more, here or on another machine with the same --storage, is another worker on the same study
+a database needs its driver, for PostgreSQL pip install 'psycopg[binary]', for MySQL pip install pymysql and an address
+mysql+pymysql://...; a password is better in ~/.pgpass than in the address; no file or message of a study repeats it
 runs that differ only in numbers (learning_rate, weight_decay, dropout, smoothing, l2, seed, fold ...) train together as
 one program; a field that changes shapes, such as model.hidden, makes several programs, and is named
 each point is cross-validated in DIR/POINT, its runs DIR/POINT/fold-0 ...; points are judged on validation parts, and
@@ -43,7 +45,8 @@ def options(p: argparse.ArgumentParser) -> None:
         "--storage",
         default="",
         metavar="URL",
-        help="where a study's trials are: sqlite:///FILE, postgresql://..., or a journal file (DIR/study.journal)",
+        help="where a study's trials are: sqlite:///FILE, postgresql://..., mysql+pymysql://..., or a journal file "
+        "(DIR/study.journal)",
     )
     p.add_argument("--split", default="", metavar="NAME", help="split, or with --folds the folds NAME-0 ... (cv)")
     p.add_argument("--folds", type=int, default=0, metavar="N", help="cross-validate each point on so many folds")

@@ -5,7 +5,8 @@
 Predicted and read off for 1 to 8 simulated devices; counted for processes of one device each, by what the loopback
 interface has sent after a longer and after a shorter training of the same command, so that meeting, evaluating and
 saving cancel out. In a network namespace of its own (`unshare`) nobody else's bytes are counted. DATA is any dataset
-with history, such as `jaxtag-prep simulate --out DATA --posts 2000` makes.
+with history, such as `jaxtag-prep simulate --out DATA --posts 2000` makes; with WordPieces and regions, `--recipes
+lxmert4hashtag/lxmert --axes data --processes 2` counts LXMERT.
 """
 
 import argparse

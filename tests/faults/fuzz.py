@@ -1,10 +1,10 @@
 """Reads thousands of spoilt inputs with every reader: python tests/faults/fuzz.py --minutes 60
 
-An input may be used or refused in one line. It is a finding when it raises anything else, takes longer than 5 seconds
-or 256 MiB, opens a file outside its folder, or has anything unpickled or started; a finding is saved with what it did.
-Inputs are made by three engines in turn, all from --seed: `random` and `hypothesis` change inputs that are right, and
-`atheris` (pip install 'jaxtag[fuzz]') goes where new lines of a reader are reached. Each reader has a process of its
-own; one that dies is a finding, and another goes on behind it.
+An input may be used or refused in one line. It is a finding when it raises anything else, takes more than 5 seconds of
+a processor or 256 MiB, opens a file outside its folder, or has anything unpickled or started; a finding is saved with
+what it did. Inputs are made by three engines in turn, all from --seed: `random` and `hypothesis` change inputs that are
+right, and `atheris` (pip install 'jaxtag[fuzz]') goes where new lines of a reader are reached. Each reader has a
+process of its own; one that dies is a finding, and another goes on behind it.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Container, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -31,9 +32,11 @@ from tests.faults import mutations, watching  # noqa: E402 (once the path is set
 from tests.faults.targets import Target, table  # noqa: E402
 from tests.faults.watching import Finding  # noqa: E402
 
-ENGINES = {"random": 3, "hypothesis": 1, "atheris": 1}  # inputs, to each other: the first takes a third of the time
+ENGINES = {"random": 3, "hypothesis": 1, "atheris": 1}  # inputs, to each other
 MOST_DEAD = 10  # processes of a reader after which it is given up
-SILENT = 60.0  # seconds after which a process that does not come back from a library is ended
+SILENT = 300  # seconds of processor time, for 50 inputs, after which one that does not come back is ended
+
+HELD = "/dev/shm" if Path("/dev/shm").is_dir() else None  # files in memory: disks take longer than most readers
 
 
 @dataclass
@@ -66,6 +69,12 @@ class Tally:
         else:
             self.refused += 1
 
+    def join(self, other: "Tally") -> None:
+        """Add what `other` counted."""
+        for key in ("inputs", "used", "refused", "seconds"):
+            setattr(self, key, getattr(self, key) + getattr(other, key))
+        self.findings |= other.findings
+
 
 def at_random(target: Target, seeds: list[bytes], seed: int, first: int, count: int) -> Iterator[bytes]:
     """Inputs number `first` and on: the seeds themselves, then changed ones."""
@@ -76,18 +85,28 @@ def at_random(target: Target, seeds: list[bytes], seed: int, first: int, count: 
 
 
 def by_hypothesis(target: Target, seeds: list[bytes], seed: int, count: int, each: Callable[[bytes], None]) -> None:
-    """Give `each` so many inputs that hypothesis draws."""
+    """Give `each` so many inputs that hypothesis draws: of each list of edits the first, and all, on every seed.
+
+    Drawing takes longer than most readers.
+    """
     import hypothesis
-    from hypothesis import strategies as st
+
+    left = iter(range(count))
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
-        max_examples=count, deadline=None, database=None, phases=[hypothesis.Phase.generate],
+        max_examples=max(1, -(-count // (2 * len(seeds)))),
+        deadline=None,
+        database=None,
+        phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
-    )  # fmt: skip
-    @hypothesis.given(st.sampled_from(seeds), mutations.EDITS)
-    def run(data: bytes, edits: list[mutations.Edit]) -> None:
-        each(mutations.apply(target.form, data, edits))
+    )
+    @hypothesis.given(mutations.EDITS)
+    def run(edits: list[mutations.Edit]) -> None:
+        for data in seeds:
+            for chosen in (edits[:1], edits):
+                if next(left, None) is not None:
+                    each(mutations.apply(target.form, data, chosen))
 
     run()
 
@@ -169,35 +188,17 @@ def _write(path: Path, tally: Tally) -> None:
 
 def run(target: Target, engine: str, count: int, seed: int, until: float) -> Tally:
     """Read `count` inputs of an engine in processes of their own, until all are read or it is `until`."""
-    total, dead = Tally(target.name), 0
+    total, dead, own = Tally(target.name), 0, os.environ | {"PYTHONHASHSEED": "0"}
     while total.inputs < count and time.monotonic() < until and dead < MOST_DEAD:
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as made:
+        with tempfile.TemporaryDirectory(prefix="fuzz-", dir=HELD) as made:
             folder = Path(made)
             (folder / "in").mkdir()
-            command = [
-                sys.executable,
-                __file__,
-                "--reader",
-                target.name,
-                "--engine",
-                engine,
-                "--inputs",
-                str(count - total.inputs),
-                "--seed",
-                str(seed),
-                "--work",
-                made,
-                "--first",
-                str(total.inputs),
-            ]
+            left = {"inputs": count - total.inputs, "seed": seed, "first": total.inputs, "work": made}
+            command = [sys.executable, __file__, "--reader", target.name, "--engine", engine]
+            command += [part for key, value in left.items() for part in (f"--{key}", str(value))]
             start = time.monotonic()
             try:
-                done = subprocess.run(
-                    command,
-                    stderr=subprocess.PIPE,
-                    timeout=max(1.0, until - start),
-                    env=os.environ | {"PYTHONHASHSEED": "0"},
-                )
+                done = subprocess.run(command, stderr=subprocess.PIPE, timeout=max(1.0, until - start), env=own)
                 code, said = done.returncode, done.stderr.decode("utf-8", "replace")
             except subprocess.TimeoutExpired:
                 code, said = 0, ""
@@ -217,8 +218,16 @@ def run(target: Target, engine: str, count: int, seed: int, until: float) -> Tal
                 finding = Finding(target.name, f"Died: exit code {code}: {' | '.join(lines[-4:])[:300]}", "", data)
                 total.findings.setdefault((*finding.key, len(total.findings)), finding)
                 total.inputs += 1
-            elif not code and total.inputs == before:
+            elif total.inputs == before:
                 break
+    return total
+
+
+def read(target: Target, counts: dict[str, int], seed: int, until: float) -> Tally:
+    """Read so many inputs of each engine."""
+    total = Tally(target.name)
+    for engine, count in counts.items():
+        total.join(run(target, engine, count, seed, until))
     return total
 
 
@@ -237,10 +246,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--reader", action="append", help="only this one, or those whose names begin so; several times")
     parser.add_argument("--engine", choices=("all", *ENGINES), default="all")
-    parser.add_argument(
-        "--inputs", type=int, default=0, help="of each reader; else 20,000 of text and 2,000 of other files"
-    )
+    parser.add_argument("--inputs", type=int, default=0, help="of each; else 20,000 of text, 2,000 of other files")
     parser.add_argument("--minutes", type=float, default=60.0, help="after which no more are read")
+    parser.add_argument("--jobs", type=int, default=1, help="readers at a time, each with a core of its own")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--findings", type=Path, default=Path("findings"), help="folder for inputs that are findings")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
@@ -255,25 +263,24 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no reader {', '.join(asked.reader)}; there are {', '.join(known)}")
     print(f"{'reader':24}{'inputs':>9}{'seconds':>9}{'used':>9}{'refused':>9}{'findings':>9}", flush=True)
     whole = Tally("all")
-    for target in chosen:
-        if target.missing:
-            print(f"{target.name:24} left out: {target.missing} is not installed", flush=True)
-            continue
-        total = Tally(target.name)
-        for engine, count in shares(asked.engine, asked.inputs or target.inputs).items():
-            found = run(target, engine, count, asked.seed, until)
-            for one in (total, whole):
-                for key in ("inputs", "used", "refused", "seconds"):
-                    setattr(one, key, getattr(one, key) + getattr(found, key))
-                one.findings |= found.findings
-        print(_row(total), flush=True)
-        for finding in total.findings.values():
-            asked.findings.mkdir(parents=True, exist_ok=True)
-            print(f"    {finding.save(asked.findings)}: {finding.what} at {finding.where}", flush=True)
-            bad += 1
-        short = (asked.inputs or target.inputs) - total.inputs
-        if short > 0:
-            print(f"    {short} inputs were not read: time is up", flush=True)
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        running = {}
+        for target in chosen:
+            if target.missing:
+                print(f"{target.name:24} left out: {target.missing} is not installed", flush=True)
+            else:
+                count = asked.inputs or target.inputs
+                running[pool.submit(read, target, shares(asked.engine, count), asked.seed, until)] = count
+        for done in as_completed(running):
+            total = done.result()
+            whole.join(total)
+            print(_row(total), flush=True)
+            for finding in total.findings.values():
+                asked.findings.mkdir(parents=True, exist_ok=True)
+                print(f"    {finding.save(asked.findings)}: {finding.what} at {finding.where}", flush=True)
+                bad += 1
+            if total.inputs < running[done]:
+                print(f"    {running[done] - total.inputs} inputs were not read: time is up", flush=True)
     print(_row(whole))
     return 1 if bad else 0
 

@@ -91,6 +91,7 @@ PLACES = st.integers(0, 2**16)
 EDITS = st.lists(
     st.tuples(st.sampled_from(VALUES), PLACES, MADE)
     | st.tuples(st.sampled_from(BYTES), PLACES, st.sampled_from(TOKENS) | st.binary(max_size=6)),
+    min_size=2,
     max_size=4,
 )
 

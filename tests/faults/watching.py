@@ -18,7 +18,8 @@ from jaxtag.data.pictures import BadImage
 from jaxtag.errors import JaxtagError
 from tests.faults.targets import Read, Target
 
-SECONDS = 8.0  # of one input
+SECONDS = 5.0  # of processor time that one input may take: a busy machine makes no findings
+TICKS, TICK = 20, 6.0  # of the clock, which may pass while an input waits; a process that is stopped sees one tick
 MEMORY = 1 << 28  # bytes by which an input may raise the peak of the process
 ADDRESSES = 4 << 30  # bytes of addresses that the process may get beside those it has
 STARTED = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "socket.connect",
@@ -82,7 +83,8 @@ class Guard:
       roots: folders that may be read; the first may be written to.
       seen: what was done that may not be.
       on: whether it looks.
-      seconds: that an input may take.
+      seconds: of processor time that an input may take.
+      ticks: of the clock, since it began.
       starts: whether a process may be started.
     """
 
@@ -90,6 +92,7 @@ class Guard:
     seen: list[str] = field(default_factory=list)
     on: bool = False
     seconds: float = SECONDS
+    ticks: int = 0
     starts: bool = False
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -144,16 +147,30 @@ def watched(folder: Path, seconds: float = SECONDS) -> Iterator[None]:
     GUARD.seconds = seconds
     GUARD.roots = (str(folder.resolve()), *map(os.path.realpath, code))
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
-    old = signal.signal(signal.SIGALRM, _late)
+    old = [signal.signal(number, handler) for number, handler in ((signal.SIGPROF, _late), (signal.SIGALRM, _ticked))]
     try:
         yield
     finally:
         tempfile.tempdir = before
-        signal.signal(signal.SIGALRM, old)
+        for number, handler in zip((signal.SIGPROF, signal.SIGALRM), old, strict=True):
+            signal.signal(number, handler)
 
 
 def _late(*_: Any) -> None:
-    raise Hang
+    raise Hang(f"more than {GUARD.seconds} s of processor time")
+
+
+def _ticked(*_: Any) -> None:
+    GUARD.ticks += 1
+    if GUARD.ticks >= TICKS:
+        raise Hang(f"more than {TICKS * TICK} s on the clock")
+
+
+def _timed(on: bool) -> None:
+    """Begin to measure an input's time, or end it."""
+    GUARD.ticks = 0
+    signal.setitimer(signal.ITIMER_PROF, GUARD.seconds if on else 0)
+    signal.setitimer(signal.ITIMER_REAL, TICK if on else 0, TICK if on else 0)
 
 
 def warm(read: Read, seeds: list[bytes]) -> None:
@@ -175,7 +192,7 @@ def attempt(target: Target, read: Read, data: bytes) -> bool | Finding:
     GUARD.starts = target.starts
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     what, where = "", ""
-    signal.setitimer(signal.ITIMER_REAL, GUARD.seconds)
+    _timed(True)
     used = GUARD.on = True
     try:
         used = read(data)
@@ -183,13 +200,13 @@ def attempt(target: Target, read: Read, data: bytes) -> bool | Finding:
         used = False
         what = _unfit(error)
     except Hang as error:
-        what, where = f"Hang: more than {GUARD.seconds} s", _place(error)
+        what, where = f"Hang: {error}", _place(error)
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # Rust's panics are no Exception
         what, where = f"{type(error).__name__}: {error!s:.200}", _place(error)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _timed(False)
         GUARD.on = False
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     if not what and GUARD.seen:
@@ -216,6 +233,12 @@ def _place(error: BaseException) -> str:
     return f"{'/'.join(Path(last.filename).parts[-2:])}:{last.lineno} {last.name}"
 
 
-def arm(seconds: float) -> None:
-    """End the process, with its stacks on standard error, when this is not called again for so long."""
-    faulthandler.dump_traceback_later(seconds, exit=True)
+def arm(seconds: int) -> None:
+    """End the process, with its stacks on standard error, when it takes so much processor time before the next call.
+
+    One that only waits is ended when the clock has gone three times as far.
+    """
+    faulthandler.register(signal.SIGXCPU, chain=True)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + seconds, resource.RLIM_INFINITY))
+    faulthandler.dump_traceback_later(3 * seconds, exit=True)
