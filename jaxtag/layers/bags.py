@@ -130,7 +130,7 @@ class Bins(NamedTuple):
         """Σ weight · row of an earlier post's words: rows `[G, W, d]`, weights `[G, W]`, 1 by default, to `[B, M, d]`.
 
         Where bins are packed, each row is added to its post's: a product with the words that belong to a post, which a
-        mesh can divide, takes three times as long.
+        mesh can divide, takes longer.
         """
         if self.posts.shape[1] == 1:
             belongs = self.belongs().astype(rows.dtype)
