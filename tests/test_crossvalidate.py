@@ -22,9 +22,7 @@ SMALL = {"training.batch": "32", "training.steps": "4", "model.hidden": "16", "m
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = toy.make(tmp_path_factory.mktemp("folds") / "data", 120)
-    toy.make_folds(path, FOLDS, 120)
-    return path
+    return toy.make_folded(tmp_path_factory.mktemp("folds") / "data", FOLDS, 120)
 
 
 @pytest.fixture(scope="module")

@@ -45,9 +45,7 @@ NUMBERS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = toy.make(tmp_path_factory.mktemp("population") / "data", 120)
-    toy.make_folds(path, 2, 120)
-    return path
+    return toy.make_folded(tmp_path_factory.mktemp("population") / "data", 2, 120)
 
 
 @pytest.fixture

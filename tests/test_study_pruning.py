@@ -17,9 +17,7 @@ FOLDS = 4
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = toy.make(tmp_path_factory.mktemp("pruning") / "data", 60)
-    toy.make_folds(path, FOLDS, 60)
-    return path
+    return toy.make_folded(tmp_path_factory.mktemp("pruning") / "data", FOLDS, 60)
 
 
 def test_a_trial_on_folds_is_pruned_by_the_mean_over_those_that_are_done(

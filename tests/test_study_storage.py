@@ -35,9 +35,7 @@ own.work(*map(pathlib.Path, sys.argv[1:3]), seed=int(sys.argv[3]), killed=sys.ar
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = toy.make(tmp_path_factory.mktemp("storage") / "data", 60)
-    toy.make_folds(path, FOLDS, 60)
-    return path
+    return toy.make_folded(tmp_path_factory.mktemp("storage") / "data", FOLDS, 60)
 
 
 @pytest.fixture

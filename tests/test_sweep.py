@@ -35,9 +35,7 @@ BASE = resolve("zsl/ann", "tiny", SMALL)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = toy.make(tmp_path_factory.mktemp("sweep") / "data", 120)
-    toy.make_folds(path, FOLDS, 120)
-    return path
+    return toy.make_folded(tmp_path_factory.mktemp("sweep") / "data", FOLDS, 120)
 
 
 @pytest.fixture

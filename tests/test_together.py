@@ -26,9 +26,7 @@ RATES = "training.learning_rate=1e-3,1e-2,3e-2"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = toy.make(tmp_path_factory.mktemp("together") / "data", 120)
-    toy.make_folds(path, 2, 120)
-    return path
+    return toy.make_folded(tmp_path_factory.mktemp("together") / "data", 2, 120)
 
 
 @pytest.fixture(autouse=True)

@@ -189,6 +189,13 @@ def make_split(path: Path, posts: int, name: str = "default", seed: int = 1, one
         )
 
 
+def make_folded(path: Path, folds: int, posts: int) -> Path:
+    """A dataset at `path` with the folds of `make_folds`; its path."""
+    make(path, posts)
+    make_folds(path, folds, posts)
+    return path
+
+
 def make_folds(path: Path, folds: int, posts: int, name: str = "cv", one: bool = False) -> None:
     """Splits `name-i` of the dataset at `path`, whose test parts are a partition of the posts."""
     parts = np.array_split(np.random.default_rng(3).permutation(posts).astype(np.int32), folds)

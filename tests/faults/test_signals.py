@@ -32,9 +32,7 @@ FOLDS = 2
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = toy.make(tmp_path_factory.mktemp("signals") / "data", 160)
-    toy.make_folds(path, FOLDS, 160)
-    return path
+    return toy.make_folded(tmp_path_factory.mktemp("signals") / "data", FOLDS, 160)
 
 
 def train(data: Path, run: Path) -> int:
