@@ -72,8 +72,8 @@ class Training:
       batch: posts a step, over all devices.
       accumulate: equal parts that a batch is computed in, one after the other, to save memory; no number changes.
       by_length: equal parts that a batch, or an accumulated part, is sorted into by the posts' lengths, each computed
-        no longer than its longest post; 1 only sorts, so that recurrent layers leave padding out; 0 does neither
-        (`jaxtag.training.parts`).
+        no longer than its longest post; with 1 or more, recurrent layers on one CPU device leave padding out
+        (`jaxtag.training.parts`). 0: neither.
       precision: of the computation: `float32`, or `bfloat16` with parameters, their averages and the loss in
         float32.
       rows: rows that a step may touch of each large table indexed by its batch, which then costs no more than

@@ -12,7 +12,7 @@ import pytest
 
 from jaxtag.data.dataset import open_dataset
 from jaxtag.layers.comparing import Compared, unit
-from jaxtag.layers.packing import sorted_by_length
+from jaxtag.layers.packing import padding_left_out
 from jaxtag.models import lstm_cnn, tab_lstm, tweet_embedding
 from jaxtag.parallel.mesh import unbox
 from jaxtag.requests import Reader, Request
@@ -72,7 +72,7 @@ def test_topics_guide_by_what_they_are_not_by_their_number(attending: tuple) -> 
     moved = batch | {"topics": batch["topics"][:, order]}
     np.testing.assert_allclose(features(module, params | {"attention": turned}, moved), plain, atol=1e-6)
     assert np.abs(features(module, params, moved) - plain)[2:].max() > 1e-4
-    with sorted_by_length():  # without padding: the posts come sorted
+    with padding_left_out():
         np.testing.assert_allclose(features(module, params, batch), plain, atol=1e-6)
 
 

@@ -196,6 +196,7 @@ def test_what_cannot_be_divided_is_refused(data: Path) -> None:
             {"training__by_length": 2},
             "training.by_length is 2, but vgg_object_scene reads no words",
         ),
+        ("nic", {"training__by_length": 2}, "nic reads no words; --training.by_length 1"),
         ("multilabel_resnet", {"training__by_length": 1}, "training.by_length is 1, but multilabel_resnet reads no"),
     ):
         with pytest.raises(JaxtagError, match=said):

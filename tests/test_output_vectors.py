@@ -87,8 +87,11 @@ def test_hashtags_are_of_the_same_words_in_either_table(data: Path, setting: Any
     assert hows & {"own", "word", "segmentation"}
     both = given.astype(np.float64), out.astype(np.float64)
     total = sum(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30) for rows in both)
-    expected = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-30)
-    np.testing.assert_allclose(split.hashtag_vectors(setting, "sum"), expected, atol=1e-6)
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    found = split.hashtag_vectors(setting, "sum")
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1, keepdims=True), length > 0, atol=1e-6)
+    # Two unit vectors in float32, of which a sum that nearly cancels keeps the rounding: as it was before its own unit.
+    np.testing.assert_allclose(found * length, total, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

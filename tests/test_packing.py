@@ -103,7 +103,7 @@ def test_attention_gives_the_same_with_and_without_padding(form: str, in_order: 
     params = unbox(module.init(jax.random.key(0), x, mask))
     run = jax.value_and_grad(lambda params, x: (module.apply(params, x, mask)[0] ** 2).sum(), (0, 1))
     padded = run(params, x)
-    with packing.sorted_by_length():
+    with packing.padding_left_out():
         found = jax.jit(run)(params, x)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(padded), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
@@ -126,8 +126,8 @@ def test_recurrent_layers_give_the_same_with_and_without_padding(layer, reverse:
 
     run = jax.value_and_grad(total, (0, 1), has_aux=True)
     (_, padded), by_padded = run(params, x)
-    with packing.sorted_by_length():
+    with packing.padding_left_out():
         (_, found), by_found = jax.jit(run)(params, x)
-    assert not packing.is_sorted()
+    assert not packing.leaves_padding_out()
     for a, b in zip(jax.tree.leaves((found, by_found)), jax.tree.leaves((padded, by_padded))):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)  # of sums of up to 192 products

@@ -186,7 +186,7 @@ def test_lazy_adam_leaves_the_moments_of_other_rows_alone() -> None:
     assert 0 < never.sum() < untouched.sum() < WORDS
     for state, same in ((one, untouched), (more, never)):
         for name in ("word_table", "history_table"):
-            assert not state["opt_state"][1].nu[name]["table"][same].any()
+            assert not state["opt_state"][1].second[name]["table"][same].any()
             now, then = (s["params"][name]["table"][same] for s in (state, start))
             np.testing.assert_array_equal(now, then)
 

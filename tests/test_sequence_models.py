@@ -11,6 +11,8 @@ import pytest
 from jaxtag.data import columns
 from jaxtag.decoded import shuffle
 from jaxtag.layers.decoding import log_probabilities
+from jaxtag.layers.packing import padding_left_out
+from jaxtag.layers.sequences import Packed
 from jaxtag.models import amnn, nic, show_attend_tell
 from jaxtag.parallel.mesh import unbox
 from jaxtag.training.objectives import sequence
@@ -111,6 +113,26 @@ def test_what_lies_behind_a_post_changes_nothing(name: str, networks: dict[str, 
     np.testing.assert_allclose(
         network.logits(short)[:, :3], network.logits(batch)[:2, :3, :], rtol=1e-5, atol=1e-6
     )  # hashtags that come later
+
+
+@pytest.mark.parametrize("name", ["amnn", "end", "image", "text", "repo", "nic"])
+def test_steps_that_say_nothing_are_left_out_and_change_nothing(name: str, networks: dict[str, Network]) -> None:
+    network, batch = networks[name], jax.tree.map(jnp.asarray, posts())
+    allowed, smoothing = jnp.ones(HASHTAGS, bool).at[6].set(False), jnp.float32(0.1)
+
+    def total(params: Any) -> Any:
+        found = network.module.apply(params, batch, RATE, None)
+        losses = sequence(found, batch["hashtags"], allowed, smoothing)[0]
+        return (losses * jnp.array([1.0, 2.0, -1.0, 3.0])).sum(), (losses, isinstance(found, Packed))
+
+    run, params = jax.value_and_grad(total, has_aux=True), jax.tree.map(jnp.asarray, network.params)
+    (_, (padded, packed)), by_padded = run(params)
+    assert not packed
+    with padding_left_out():
+        (_, (found, packed)), by_found = run(params)
+    assert packed
+    np.testing.assert_allclose(found, padded, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), by_found, by_padded)
 
 
 def test_a_missing_modality_is_its_term_left_out(networks: dict[str, Network]) -> None:

@@ -98,6 +98,7 @@ def nic(s: Any, sizes: Sizes) -> Any:
     """The twin of `jaxtag.models.nic`."""
     import torch
     from torch import nn
+    from torch.nn.utils import rnn
 
     class Nic(nn.Module):
         def __init__(self) -> None:
@@ -111,7 +112,12 @@ def nic(s: Any, sizes: Sizes) -> Any:
         def forward(self, tokens: Any, lengths: Any, form: str, labels: Any, vector: Any) -> Any:
             first = self.start + self.drop(self.image(vector))
             told = self.drop(self.table(_told(labels, s)))
-            return self.head(self.lstm(torch.cat([first.unsqueeze(1), told], 1))[0])
+            x = torch.cat([first.unsqueeze(1), told], 1)
+            if form != "packed":
+                return self.head(self.lstm(x)[0])
+            steps = ((labels >= 0).sum(1) + s.end).clamp(1, x.shape[1]).cpu()
+            packed = self.lstm(rnn.pack_padded_sequence(x, steps, batch_first=True, enforce_sorted=False))[0]
+            return self.head(rnn.pad_packed_sequence(packed, batch_first=True, total_length=x.shape[1])[0])
 
     return Nic()
 

@@ -20,6 +20,9 @@ from jaxtag.progress import progress
 
 SIDES = {"": ("jaxtag",), "torch": ("jaxtag", "torch")}
 SECONDS = 2.0  # of a block
+# Hashtags that a paper's data has: the zsl paper's single-label table, the hmemn2n paper's text, the amnn paper's
+# Table I (997 of HARRISON), and what the lxmert4hashtag paper keeps at most (SYSTEMS 1.1, 2.1, 3.1, 4.1).
+HASHTAGS = {"zsl": 50, "hmemn2n": 3883, "amnn": 1000, "lxmert4hashtag": 500}
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Setup:
       size, overrides: of the recipes.
       against: `torch`, or empty: ours alone.
       rounds, seconds: blocks of each side, and how long one lasts.
-      words, hashtags: of made-up posts.
+      words, hashtags: of made-up posts; 0 hashtags are as many as the recipe's paper has.
       uniform: whether their words are all equally likely, and not some far more than others as in real posts.
       full: whether they are all as long as a batch has room for.
       data, split: a dataset to take posts from instead, where `data` is not empty.
@@ -46,7 +49,7 @@ class Setup:
     rounds: int = 5
     seconds: float = SECONDS
     words: int = 60_000
-    hashtags: int = 50
+    hashtags: int = 0
     uniform: bool = False
     data: str = ""
     split: str = ""
@@ -71,8 +74,8 @@ def bench(recipes: Sequence[str], setup: Setup) -> dict[str, Any]:
     if setup.against == "torch" and importlib.util.find_spec("torch") is None:
         raise JaxtagError("PyTorch is not installed", "pip install torch, or 'jaxtag[parity]'")
     for name in ("rounds", "seconds", "words", "hashtags"):
-        if getattr(setup, name) <= 0:
-            raise JaxtagError(f"--{name} is {getattr(setup, name)}; it must be above 0")
+        if (value := getattr(setup, name)) < 0 or not (value or name == "hashtags"):
+            raise JaxtagError(f"--{name} is {value}; it must be above 0")
     rows = [measure(recipe, setup) for recipe in recipes]
     return {
         "machine": f"{platform.machine()} {processor()}".strip(),
@@ -96,9 +99,10 @@ def measure(recipe: str, setup: Setup) -> dict[str, Any]:
     Raises:
       JaxtagError: a side cannot be made, or the two have different numbers of parameters.
     """
+    hashtags = setup.hashtags or HASHTAGS[recipe.partition("/")[0]]
     asked = {
         "recipe": recipe, "size": setup.size, "overrides": dict(setup.overrides or {}), "words": setup.words,
-        "hashtags": setup.hashtags, "data": setup.data, "split": setup.split, "threads": setup.threads or cores(),
+        "hashtags": hashtags, "data": setup.data, "split": setup.split, "threads": setup.threads or cores(),
         "torch_compile": setup.torch_compile, "uniform": setup.uniform, "full": setup.full, "devices": setup.devices,
     }  # fmt: skip
     workers = {side: Side(asked | {"side": side}) for side in SIDES[setup.against]}

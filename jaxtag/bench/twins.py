@@ -28,7 +28,7 @@ LENGTHS = {  # how a network may be given posts of different lengths; the fastes
     "coattention": ("padded", "trimmed"),
     "lxmert": ("padded", "trimmed"),
     "amnn": ("packed",),
-    "nic": ("padded",),
+    "nic": ("padded", "packed"),
     "show_attend_tell": ("padded",),
     "tab_lstm": ("padded", "trimmed", "packed"),
     "lstm_cnn": ("padded", "trimmed", "packed"),

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxtag.layers.dropout import dropout, places
-from jaxtag.layers.packing import by_word, pack, packing_if_sorted, unpack
+from jaxtag.layers.packing import by_word, pack, packing_or_none, unpack
 from jaxtag.layers.parameters import Dense, drawn, glorot, same, zeros
 
 
@@ -51,7 +51,7 @@ class AdditiveAttention(nn.Module):
             v = glorot(self, "v", (states.shape[-1], 1), ("embed", "scalar"))
             scores = jnp.tanh((states @ v)[..., 0] + zeros(self, "bias", 1, "scalar"))
         else:
-            packed = packing_if_sorted(mask)
+            packed = packing_or_none(mask)
             dense = Dense(self.width, biased=not self.plain, name="hidden")
             hidden = dense(states if packed is None else pack(states, packed), packed)
             if query is not None:

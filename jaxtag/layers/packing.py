@@ -1,9 +1,9 @@
-"""Arithmetic on the real words of a padded batch alone, where posts come sorted by length.
+"""Arithmetic on the real words of a padded batch alone.
 
-Posts rise in length, so that the words of a step of time are those of the last posts of the batch. A `Packing` lays
-them one step after the other as the rows of one array, `[N, …]`. What is done to each word alone is done to blocks of
-rows, in large products; what steps through time reads and writes a step's rows. Whatever the order of the posts, every
-real word has a row: an unsorted batch costs time, nothing else.
+Sorted by length, rising, the posts that have a word at a step of time are the last ones. A `Packing` lays their words
+one step after the other as the rows of one array, `[N, …]`. What is done to each word alone is done to blocks of rows,
+in large products; what steps through time reads and writes a step's rows. Whatever has steps may be packed: words of
+texts, hashtags that are said one after the other; each by its own lengths, and the batch itself is left as it is.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,36 +17,40 @@ import jax.numpy as jnp
 from jax import lax
 
 BLOCKS = (1024, 512, 256, 128, 64)  # rows that are computed at once: an array's, but for fewer than the last
-_sorted: ContextVar[bool] = ContextVar("sorted", default=False)
+_leaving_out: ContextVar[bool] = ContextVar("leaving_out", default=False)
 
 
 @contextmanager
-def sorted_by_length(whole: bool = True) -> Iterator[None]:
-    """While tracing inside, layers may take batches to be sorted by length, each whole on one device."""
-    token = _sorted.set(whole)
+def padding_left_out(whole: bool = True) -> Iterator[None]:
+    """While tracing inside, layers leave padding out of what they compute, where a batch is `whole` on one device."""
+    token = _leaving_out.set(whole)
     try:
         yield
     finally:
-        _sorted.reset(token)
+        _leaving_out.reset(token)
 
 
-def is_sorted() -> bool:
-    """Whether a batch that is traced now is sorted by length."""
-    return _sorted.get()
+def leaves_padding_out() -> bool:
+    """Whether what is traced now leaves padding out."""
+    return _leaving_out.get()
 
 
 class Packing(NamedTuple):
     """Where the words of a batch `[B, T]` lie among `N` rows.
 
     Attributes:
-      counts: rows of each step of time, those of the last posts, falling; the first step has one for every post
-        `[T]` int32.
+      order: the posts by length, rising `[B]` int32.
+      ranks: the place of each post in that order `[B]` int32.
+      counts: rows of each step of time, those of the last posts in order, falling; the first step has one for every
+        post `[T]` int32.
       starts: the first row of each step `[T]` int32.
       upto: steps whose rows are more than those of the next phase, `phases(B)`, `[phases + 1]` int32, the first is 0.
       places: b·T + t of each row's word, B·T for rows that have none `[N]` int32.
       rows: of every word, N for those that have none `[B, T]` int32.
     """
 
+    order: jax.Array
+    ranks: jax.Array
     counts: jax.Array
     starts: jax.Array
     upto: jax.Array
@@ -62,23 +66,25 @@ def phases(batch: int) -> list[int]:
 def packing(mask: jax.Array) -> Packing:
     """The packing of a batch whose real words are `mask` `[B, T]`."""
     batch, steps = mask.shape
-    counts = jnp.where(mask.any(axis=0), batch - jnp.argmax(mask, axis=0), 0)
+    lengths = jnp.where(mask, jnp.arange(1, steps + 1, dtype=jnp.int32), 0).max(axis=1)
+    order = jnp.argsort(lengths).astype(jnp.int32)
+    ranks = jnp.zeros(batch, jnp.int32).at[order].set(jnp.arange(batch, dtype=jnp.int32))
     # The first step has a row for every post, so that the rows of a phase never begin before the array.
-    counts = lax.cummax(counts, reverse=True).at[0].set(batch).astype(jnp.int32)
+    counts = (lengths[:, None] > jnp.arange(steps)).sum(axis=0, dtype=jnp.int32).at[0].set(batch)
     starts = jnp.cumsum(counts) - counts
     capacity = -(-mask.size // BLOCKS[-1]) * BLOCKS[-1]
-    post = jnp.arange(batch, dtype=jnp.int32)[:, None]
-    rows = jnp.where(post >= batch - counts, starts + post - (batch - counts), capacity)
+    behind = ranks[:, None] - (batch - counts)  # of the step's first
+    rows = jnp.where(behind >= 0, starts + behind, capacity)
     every = jnp.arange(mask.size, dtype=jnp.int32).reshape(mask.shape)
     places = jnp.full(capacity, mask.size, jnp.int32).at[rows].set(every, mode="drop")
     fewer = jnp.array([*phases(batch)[1:], 0])
     upto = (counts[:, None] > fewer).sum(axis=0, dtype=jnp.int32)
-    return Packing(counts, starts, jnp.concatenate([jnp.zeros(1, jnp.int32), upto]), places, rows)
+    return Packing(order, ranks, counts, starts, jnp.concatenate([jnp.zeros(1, jnp.int32), upto]), places, rows)
 
 
-def packing_if_sorted(mask: jax.Array) -> Packing | None:
-    """The packing of `mask` `[B, T]` where the batch is sorted; None where it is not known to be."""
-    return packing(mask) if is_sorted() else None
+def packing_or_none(mask: jax.Array) -> Packing | None:
+    """The packing of `mask` `[B, T]` where padding is to be left out; None where it is not."""
+    return packing(mask) if leaves_padding_out() else None
 
 
 @jax.custom_vjp
@@ -180,13 +186,13 @@ def over_steps(
       reverse: from the last step to the first.
 
     Returns:
-      The last state, and outputs `[N, …]`, zeros for rows that have no word.
+      The last state, of posts in the batch's own order, and outputs `[N, …]`, zeros for rows that have no word.
     """
     sizes = phases(batch := len(packed.rows))
     few = jax.tree.map(lambda x: x[:batch], inputs)
     told = jax.eval_shape(step, state, few)[1]
     made = jax.tree.map(lambda x: jnp.zeros((len(packed.places), *x.shape[1:]), x.dtype), told)
-    carry = (state, made)
+    carry = (jax.tree.map(lambda x: x[packed.order], state), made)
     found = list(enumerate(sizes))
     for i, size in reversed(found) if reverse else found:
         low, high = packed.upto[i], packed.upto[i + 1]
@@ -195,7 +201,7 @@ def over_steps(
             return _one(packed, step, carry, inputs, high - 1 - n if reverse else low + n, size)
 
         carry = lax.fori_loop(0, high - low, body, carry)
-    return carry
+    return jax.tree.map(lambda x: x[packed.ranks], carry[0]), carry[1]
 
 
 def _one(packed: Packing, step: Any, carry: tuple[Any, Any], inputs: Any, t: jax.Array, size: int) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxtag.layers.packing import Packing, by_word, over_steps, pack, packing_if_sorted, products, unpack
+from jaxtag.layers.packing import Packing, by_word, over_steps, pack, packing_or_none, products, unpack
 from jaxtag.layers.parameters import affine, constants, glorot, zeros
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "tanh": jnp.tanh, "softplus": nn.softplus}
@@ -154,7 +154,7 @@ def _over_posts(
     cell: Cell, states: int, reverse: bool, kernels: Arrays, x: jax.Array, mask: jax.Array, inputs: Any
 ) -> tuple[jax.Array, jax.Array]:
     """The layer: `inputs(x, packed)` gives the scan's xs of x, rows or time first; all states `[B, T, d]`, the last."""
-    packed, mask = packing_if_sorted(mask), mask[..., None]
+    packed, mask = packing_or_none(mask), mask[..., None]
     scan: Any = masked_scan  # custom_vjp's own type says nothing of what it gives
     if packed is None:
         xs, real = inputs(x.swapaxes(0, 1), None), mask.swapaxes(0, 1)

@@ -4,12 +4,29 @@ Step 0 is told of the post, step t of its t-th hashtag; what step t says is the 
 an end token, the end.
 """
 
+from dataclasses import dataclass
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxtag.layers.embedding import SoftmaxHead
-from jaxtag.layers.parameters import glorot, zeros
+from jaxtag.layers.packing import Packing, by_word, leaves_padding_out, pack, packing_or_none
+from jaxtag.layers.parameters import affine, glorot, zeros
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Packed:
+    """Logits of the steps at which a post says something, without those of other steps.
+
+    Attributes:
+      rows: logits `[N, …]` of what is said, in the order of `steps`.
+      steps: where each step's row is.
+    """
+
+    rows: jax.Array
+    steps: Packing
 
 
 def told(labels: jax.Array, most: int, end: bool) -> jax.Array:
@@ -36,6 +53,15 @@ def targets(labels: jax.Array, steps: int, end: int | None = None) -> jax.Array:
         return known
     count = (labels >= 0).sum(axis=1, keepdims=True)
     return jnp.where((jnp.arange(steps) == count) & (count > 0), end, known)
+
+
+def computed(labels: jax.Array, steps: int, end: int | None = None) -> jax.Array:
+    """Which of a post's steps are computed `[B, steps]` bool: all; those that say something, where padding is left out.
+
+    Arguments as `targets`.
+    """
+    says = targets(labels, steps, end) >= 0
+    return says if leaves_padding_out() else jnp.ones_like(says)
 
 
 class HashtagTable(nn.Module):
@@ -82,5 +108,19 @@ class Scores(nn.Module):
 
     def __call__(self, states: jax.Array) -> jax.Array:
         """States `[..., width]` to logits `[..., hashtags]`, or `[..., hashtags + 1]`."""
-        scores = self.head(states)
-        return jnp.concatenate([scores, states @ self.over + self.over_bias], -1) if self.end else scores
+        return affine(self._columns(), states)
+
+    def of_steps(self, states: jax.Array, steps: jax.Array) -> jax.Array | Packed:
+        """States `[B, S, width]` to logits `[B, S, …]`; where padding is left out, of the `steps` `[B, S]` that are."""
+        packed = packing_or_none(steps)
+        if packed is None:
+            return self(states)
+        return Packed(by_word(affine, self._columns(), pack(states, packed), packed), packed)
+
+    def _columns(self) -> tuple[jax.Array, jax.Array]:
+        """The head's kernel and bias with the end's: a product with both together copies no logits."""
+        kernel, bias = self.head.kernel, self.head.bias
+        assert bias is not None
+        if not self.end:
+            return kernel, bias
+        return jnp.concatenate([kernel, self.over], 1), jnp.concatenate([bias, self.over_bias])

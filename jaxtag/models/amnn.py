@@ -26,11 +26,11 @@ import jax.numpy as jnp
 from jaxtag.layers.attention import AdditiveAttention
 from jaxtag.layers.dropout import dropout
 from jaxtag.layers.embedding import WordTable
-from jaxtag.layers.packing import sorted_by_length
+from jaxtag.layers.packing import padding_left_out
 from jaxtag.layers.parameters import Dense
 from jaxtag.layers.pooling import pool
 from jaxtag.layers.recurrent import GRU, LSTM
-from jaxtag.layers.sequences import HashtagTable, Scores, told
+from jaxtag.layers.sequences import HashtagTable, Packed, Scores, computed, told
 
 Batch = dict[str, jax.Array]
 
@@ -137,7 +137,7 @@ class Model(nn.Module):
             vector = batch["vector"]
             x = jnp.broadcast_to(vector[:, None], (len(vector), s.most, vector.shape[1]))
             seen = jnp.broadcast_to(cells > 0, x.shape[:2])
-        with sorted_by_length(False):  # by words, of which cells know nothing
+        with padding_left_out(False):  # an image has all of its cells or none
             states, _ = self.image_lstm(x, seen)
             return self.image_attention(states, seen)[0]
 
@@ -145,10 +145,11 @@ class Model(nn.Module):
         """T_f of tokens `[B, T]`: `[B, width]`, or what a word vector or `repo` has."""
         return self._read(batch)[0]
 
-    def __call__(self, batch: Batch, rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+    def __call__(self, batch: Batch, rate: jax.Array, keys: jax.Array | None) -> jax.Array | Packed:
         """A batch and its hashtags `[B, H]` to logits `[B, S, hashtags]`, one more where there is an end token.
 
-        Step t's are of what comes after the first t hashtags; dropout at `rate` when there are keys `[B]`.
+        Step t's are of what comes after the first t hashtags; `Packed` where padding is left out. Dropout at `rate`
+        when there are keys `[B]`.
         """
         s, post = self.settings, self.features(batch, rate, None)
         labels = told(batch["hashtags"], s.most, s.end)
@@ -157,9 +158,8 @@ class Model(nn.Module):
             x = dropout(self.table(before), rate, keys) + post[:, None]
         else:
             x = jnp.concatenate([post[:, None], dropout(self.table(labels), rate, keys)], 1)
-        with sorted_by_length(False):
-            states = self.gru(x, jnp.ones(x.shape[:2], bool))[0]
-        return self.scores(states)
+        steps = computed(batch["hashtags"], x.shape[1], self.hashtags if s.end else None)
+        return self.scores.of_steps(self.gru(x, steps)[0], steps)
 
     def start(self, batch: Batch) -> tuple[Any, Any]:
         """The state before the first step, and what every step has of the post (`jaxtag.layers.decoding`)."""

@@ -13,10 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxtag.layers.dropout import dropout, split
-from jaxtag.layers.packing import sorted_by_length
 from jaxtag.layers.parameters import Dense
 from jaxtag.layers.recurrent import LSTM
-from jaxtag.layers.sequences import HashtagTable, Scores, told
+from jaxtag.layers.sequences import HashtagTable, Packed, Scores, computed, told
 
 Batch = dict[str, jax.Array]
 
@@ -65,19 +64,18 @@ class Model(nn.Module):
         """vector `[B, D]` and cells `[B]` to `[B, hashtag_embedding]`; dropout at `rate` when there are keys `[B]`."""
         return jnp.where(batch["cells"][:, None] > 0, dropout(self.image(batch["vector"]), rate, keys), 0)
 
-    def __call__(self, batch: Batch, rate: jax.Array, keys: jax.Array | None) -> jax.Array:
+    def __call__(self, batch: Batch, rate: jax.Array, keys: jax.Array | None) -> jax.Array | Packed:
         """A batch and its hashtags `[B, H]` to logits `[B, S, hashtags + 1]`, the end token's last.
 
-        Step t's are of what comes after the first t hashtags.
+        Step t's are of what comes after the first t hashtags; `Packed` where padding is left out.
         """
         s, (own, more) = self.settings, split(keys, 2)
         labels = told(batch["hashtags"], s.most, s.end)
         x = dropout(self.table(labels), rate, more)
         none = jnp.full(len(labels), -1)
         x = jnp.concatenate([(self.table(none) + self.features(batch, rate, own))[:, None], x], 1)
-        with sorted_by_length(False):
-            states = self.lstm(x, jnp.ones(x.shape[:2], bool))[0]
-        return self.scores(states)
+        steps = computed(batch["hashtags"], x.shape[1], self.hashtags if s.end else None)
+        return self.scores.of_steps(self.lstm(x, steps)[0], steps)
 
     def start(self, batch: Batch) -> tuple[Any, Any]:
         """The state before the first step, and what every step has of the post (`jaxtag.layers.decoding`)."""

@@ -20,7 +20,7 @@ from jaxtag.training import seals
 from jaxtag.training.logs import say
 from jaxtag.training.orbax import ranked, reason, told_by_system
 
-FORMAT = 1
+FORMAT = 2  # 1 had Adam's averages decayed
 NO_METRIC = -1.0  # of a checkpoint between evaluations: never the best
 OLD = "old"  # where checkpoints are renamed to before they are deleted: a killed deletion leaves no part of one
 
@@ -153,15 +153,20 @@ class Checkpoints:
             said = f"checkpoint {path} cannot be read: {reason(error)}"
             if not sealed:
                 raise Damaged(said, f"delete {path}") from error
+            self._check_format(path, self._manager.restore(step, args=ocp.args.Composite(memory=items["memory"])))
             raise JaxtagError(said, "train again with this version, in a new folder") from error
+        self._check_format(path, found)
+        return found["state"], found["memory"]
+
+    def _check_format(self, path: Path, found: Any) -> None:
+        """Refuse what another version saved, or what is no memory."""
         if not isinstance(found["memory"], dict):
             raise Damaged(f"checkpoint {path} cannot be read: its memory is no object", f"delete {path}")
-        if found["memory"].get("format") != FORMAT:
+        if (given := found["memory"].get("format")) != FORMAT:
             raise JaxtagError(
-                f"checkpoint {path} has format {found['memory'].get('format')}, this jaxtag reads format {FORMAT}",
-                "train again with this version",
+                f"checkpoint {path} has format {given}, this jaxtag reads format {FORMAT}",
+                "train again with this version, in a new folder",
             )
-        return found["state"], found["memory"]
 
     def seal_of(self, step: int) -> dict[str, Any]:
         """Size and checksum of each file of the checkpoint of `step`, by name: what identifies it."""

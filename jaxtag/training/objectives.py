@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from jaxtag.layers.comparing import Compared
 from jaxtag.layers.decoding import with_end
-from jaxtag.layers.sequences import targets
+from jaxtag.layers.packing import unpack
+from jaxtag.layers.sequences import Packed, targets
 
 DRAWN = 1 << 31  # apart from the draws of dropout, which count from 0
 Loss = Callable[[Any, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
@@ -124,12 +125,13 @@ def sigmoid(
 
 
 def sequence(
-    logits: jax.Array, labels: jax.Array, allowed: jax.Array, smoothing: jax.Array
+    logits: jax.Array | Packed, labels: jax.Array, allowed: jax.Array, smoothing: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Cross-entropy of a post's hashtags as a sequence: −Σ_t log p(H_t | post, H_1 … H_{t−1}), weight 1 (SYSTEMS 2.3).
 
     Args:
-      logits: of each step `[B, S, L]`, or with an end token, which is then said last, `[B, S, L + 1]`.
+      logits: of each step `[B, S, L]`, or with an end token, which is then said last, `[B, S, L + 1]`; or of the
+        steps alone that say something.
       labels: `[B, H]` int32, −1 padded on the right; those past the last step, or not allowed, do not count.
       allowed: `[L]` bool.
       smoothing: share of each step's target spread evenly over what is allowed.
@@ -137,15 +139,19 @@ def sequence(
     Returns:
       Loss `[B]` and weight `[B]`, float32; both 0 of a post without hashtags.
     """
-    steps, width = logits.shape[1:]
+    logits, packed = (logits.rows, logits.steps) if isinstance(logits, Packed) else (logits, None)
+    steps, width = (logits if packed is None else packed.rows).shape[1], logits.shape[-1]
     wanted = targets(labels, steps, len(allowed) if width > len(allowed) else None)
+    if packed is not None:
+        wanted = wanted.reshape(-1).at[packed.places].get(mode="fill", fill_value=-1)
     choice, known = with_end(allowed, width), jnp.maximum(wanted, 0)
     logits = jnp.where(choice, logits.astype(jnp.float32), -jnp.inf)
-    total = jax.nn.logsumexp(logits, axis=2)
-    gold = jnp.take_along_axis(logits, known[..., None], axis=2)[..., 0] - total
-    even = jnp.where(choice, logits, 0).sum(axis=2) / choice.sum() - total
+    total = jax.nn.logsumexp(logits, axis=-1)
+    gold = jnp.take_along_axis(logits, known[..., None], axis=-1)[..., 0] - total
+    even = jnp.where(choice, logits, 0).sum(axis=-1) / choice.sum() - total
     real = (wanted >= 0) & choice[known]
     each = jnp.where(real, -(1 - smoothing) * gold - smoothing * even, 0)
+    each = each if packed is None else unpack(each[:, None], packed)[..., 0]
     weight = (labels >= 0).any(axis=1).astype(jnp.float32)
     return each.sum(axis=1), weight
 

@@ -5,16 +5,21 @@ An optimizer is `init(params) -> opt_state` and `update(gradients, opt_state, pa
 `RowGradient` for a large table.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+from jax import lax
 
 from jaxtag.experiment import Training
-from jaxtag.training.row_gradients import average, dense, map_gradients, norm, scaled
+from jaxtag.training.row_gradients import added, dense, map_gradients, norm, scaled
+
+PERIOD = 128  # steps after which Adam's averages are rescaled: by then first ones are divided by 0.9¹²⁸, 1.4e-6
 
 
 @dataclass(frozen=True)
@@ -32,25 +37,55 @@ class Optimizer:
     training: Training
 
 
-def averages(b1: float, b2: float, eps: float, corrected: bool) -> optax.GradientTransformation:
-    """m ← b1·m + (1−b1)·g, v ← b2·v + (1−b2)·g², u = m / (√v + eps); `corrected`: of m/(1−b1ᵗ) and v/(1−b2ᵗ).
+class Averages(NamedTuple):
+    """What `averages` keeps: after k steps since they were last rescaled, m is b1ᵏ·first and v is b2ᵏ·second.
 
-    optax's Adam on gradients that may be a `RowGradient`: a large table's averages decay and take up the rows in place,
-    so that a step on the CPU reads and writes the table and its averages, and no gradient of their size.
+    Attributes:
+      count: steps taken.
+      first, second: the averages of the gradient and of its square, a leaf a parameter, undecayed.
     """
 
-    def init(params: Any) -> optax.ScaleByAdamState:
-        mu, nu = jax.tree.map(jnp.zeros_like, params), jax.tree.map(jnp.zeros_like, params)
-        return optax.ScaleByAdamState(jnp.int32(0), mu, nu)
+    count: jax.Array
+    first: Any
+    second: Any
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        mu = map_gradients(lambda g, m: average(m, g, b1), updates, state.mu)
-        nu = map_gradients(lambda g, v: average(v, g, b2, 2), updates, state.nu)
-        count = optax.safe_increment(state.count)
-        m, v = mu, nu
-        if corrected:
-            m, v = optax.tree.bias_correction(mu, b1, count), optax.tree.bias_correction(nu, b2, count)
-        return jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), m, v), optax.ScaleByAdamState(count, mu, nu)
+
+def averages(b1: float, b2: float, eps: float, corrected: bool, period: int = PERIOD) -> optax.GradientTransformation:
+    """m ← b1·m + (1−b1)·g, v ← b2·v + (1−b2)·g², u = m / (√v + eps); `corrected`: of m/(1−b1ᵗ) and v/(1−b2ᵗ).
+
+    Adam, of gradients that may be a `RowGradient`. Nothing decays at each step: gradients are added by the weight
+    (1−b1)/b1ᵏ that makes up for it, and every `period` steps what is kept is multiplied by b1ᵏ. So a step reads and
+    writes a large table, and of its averages, which it has to read, writes the rows of the batch alone: half of what
+    their decay would move. The numbers are Adam's but for rounding.
+
+    Args:
+      b1, b2: how much of m and v a step keeps.
+      eps: added to the root.
+      corrected: for starting at zeros.
+      period: steps; 1 where a step is given a part of the averages and leaves the others as they are.
+    """
+
+    def init(params: Any) -> Averages:
+        return Averages(jnp.int32(0), *(jax.tree.map(jnp.zeros_like, params) for _ in range(2)))
+
+    powers = [np.float64(b) ** np.arange(1, period + 1) for b in (b1, b2)]
+
+    def rescale(_: Any, kept: tuple[Any, Any]) -> tuple[Any, Any]:
+        return tuple(jax.tree.map(lambda x, by=by: float(by[-1]) * x, tree) for by, tree in zip(powers, kept))
+
+    def update(updates: Any, state: Averages, params: Any = None) -> tuple[Any, Averages]:
+        due = (state.count % period == 0).astype(jnp.int32)
+        kept = state.first, state.second
+        # A loop of no or one turn is done in place, where a branch would copy.
+        first, second = rescale(0, kept) if period == 1 else lax.fori_loop(0, due, rescale, kept)
+        count = state.count + 1
+        by1, by2 = (jnp.asarray(by, jnp.float32)[state.count % period] for by in powers)
+        first = map_gradients(lambda g, m: added(m, g, lambda g: (1 - b1) / by1 * g), updates, first)
+        second = map_gradients(lambda g, v: added(v, g, lambda g: (1 - b2) / by2 * g**2), updates, second)
+        if corrected:  # 1 − bᵗ without cancelling: 1 − 0.999 in float32 is off by 1e-5
+            by1, by2 = (-by / jnp.expm1(count * math.log(b)) for by, b in ((by1, b1), (by2, b2)))
+        moves = jax.tree.map(lambda m, v: by1 * m / (jnp.sqrt(by2 * v) + eps), first, second)
+        return moves, Averages(count, first, second)
 
     return optax.GradientTransformation(init, update)
 
@@ -65,15 +100,11 @@ def clipped(limit: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update) if limit else optax.identity()
 
 
-def _adam(training: Training) -> optax.GradientTransformation:
-    return averages(0.9, 0.999, 1e-8, corrected=True)
-
-
 # The rule by name; `lazy_adam` is Adam's rule on the rows that `jaxtag.training.rows` hands it.
 SCALINGS: dict[str, Callable[[Training], optax.GradientTransformation]] = {
     "sgd": lambda training: optax.identity(),
-    "adam": _adam,
-    "lazy_adam": _adam,
+    "adam": lambda training: averages(0.9, 0.999, 1e-8, corrected=True),
+    "lazy_adam": lambda training: averages(0.9, 0.999, 1e-8, corrected=True, period=1),
     "adagrad": lambda training: optax.scale_by_rss(training.accumulator, eps=1e-10),
     "bert_adam": lambda training: averages(0.9, 0.999, 1e-6, corrected=False),
 }

@@ -3,8 +3,8 @@
 Posts are short: of the 40 words that a batch has room for, real posts use 12 on average, and the rest is arithmetic on
 padding. Sorted, most parts are short, and are computed at their own lengths. The model is not told: it sees smaller,
 shorter batches, and as padding changes nothing and dropout is each post's own, the sums are those of the whole batch.
-Which posts share a part depends on the batch alone, not on the mesh. On one CPU device, recurrent layers know that
-posts come sorted, and leave padding out by themselves (`jaxtag.layers.packing`).
+Which posts share a part depends on the batch alone, not on the mesh. On one CPU device, layers that step through time
+leave padding out by themselves (`jaxtag.layers.packing`), and one part is enough.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
 
-from jaxtag.layers.packing import sorted_by_length
+from jaxtag.layers.packing import padding_left_out
 from jaxtag.parallel.mesh import by_batch
 
 # (params, collections, batch, numbers, keys [B]) -> ((loss, (weight, collections)), gradient), summed over posts
@@ -58,14 +58,15 @@ def by_length(gradient: Gradient, parts: int, columns: tuple[str, ...], mesh: Me
 
     Args:
       gradient: of any batch.
-      parts: equal ones; of one part alone, nothing is cut.
+      parts: equal ones; of one part alone, nothing is cut or sorted.
       columns: of the batch, right-padded with 0 along their last axis; they are cut alike.
       mesh: which a part is spread over.
     """
 
     def summed(params: Any, collections: Any, batch: Any, numbers: Any, keys: jax.Array) -> Any:
-        if parts == 1 and not packs(mesh):  # the order of posts changes nothing
-            return gradient(params, collections, batch, numbers, keys)
+        if parts == 1:
+            with padding_left_out(packs(mesh)):
+                return gradient(params, collections, batch, numbers, keys)
         split, most = _sorted(batch, keys, parts, columns)
         if mesh is not None:
             split = lax.with_sharding_constraint(split, by_batch(mesh, leading=1))
@@ -75,16 +76,12 @@ def by_length(gradient: Gradient, parts: int, columns: tuple[str, ...], mesh: Me
                 sums, collections = carry
                 part, own = jax.tree.map(lambda x: x[j], split)
                 part |= {name: part[name][..., :length] for name in columns}
-                with sorted_by_length(packs(mesh)):
+                with padding_left_out(packs(mesh)):
                     (loss, (weight, collections)), grads = gradient(params, collections, part, numbers, own)
                 return jax.tree.map(jnp.add, sums, (loss, weight, grads)), collections
 
             return one
 
-        if parts == 1:
-            with sorted_by_length():
-                part, own = jax.tree.map(lambda x: x[0], split)
-                return gradient(params, collections, part, numbers, own)
         carry = (jnp.float32(0), jnp.float32(0), jax.tree.map(jnp.zeros_like, params)), collections
         done = jnp.int32(0)
         longest = max(batch[name].shape[-1] for name in columns)

@@ -48,15 +48,9 @@ def dense(gradient: Any, parameter: jax.Array) -> jax.Array:
     return gradient.added_to(jnp.zeros_like(parameter)) if _is_rows(gradient) else gradient
 
 
-def average(old: jax.Array, gradient: Any, decay: float, power: int = 1) -> jax.Array:
-    """decay·old + (1 − decay)·gradient^power; the rows of a `RowGradient` are added to what has decayed, in place."""
-
-    def share(g: jax.Array) -> jax.Array:
-        return (1 - decay) * g**power
-
-    if _is_rows(gradient):
-        return gradient.added_to(decay * old, share)
-    return share(gradient) + decay * old
+def added(total: jax.Array, gradient: Any, change: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """`total` + `change(gradient)`; of a `RowGradient` its rows alone, in place where the compiler may."""
+    return gradient.added_to(total, change) if _is_rows(gradient) else total + change(gradient)
 
 
 def _is_rows(x: Any) -> bool:

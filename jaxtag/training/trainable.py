@@ -127,9 +127,11 @@ def _check_objective(bound: Bound) -> None:
 
 def _check_parts(bound: Bound) -> None:
     training, entry = bound.experiment.training, bound.system.entry
-    if training.by_length and not entry.texts:
+    whole = int(entry.output == "decode")  # hashtags are padded too, but are not what parts are cut by
+    if training.by_length > whole and not entry.texts:
         raise JaxtagError(
-            f"training.by_length is {training.by_length}, but {entry.name} reads no words", "--training.by_length 0"
+            f"training.by_length is {training.by_length}, but {entry.name} reads no words",
+            f"--training.by_length {whole}",
         )
     made = {"accumulate": training.accumulate, "by_length": training.by_length or 1}
     if (parts := made["accumulate"] * made["by_length"]) == 1:

@@ -28,7 +28,9 @@ def options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--rounds", type=int, default=5, metavar="N", help="blocks of each side (5)")
     p.add_argument("--seconds", type=float, default=2.0, metavar="S", help="a block lasts (2)")
     p.add_argument("--words", type=int, default=60_000, metavar="N", help="words of made-up posts (60000)")
-    p.add_argument("--hashtags", type=int, default=50, metavar="N", help="hashtags of made-up posts (50)")
+    p.add_argument(
+        "--hashtags", type=int, default=0, metavar="N", help="hashtags of made-up posts (as many as the paper has)"
+    )
     p.add_argument("--full", action="store_true", help="make up posts that are all as long as a batch has room for")
     p.add_argument("--uniform", action="store_true", help="make up posts whose words are all equally likely")
     shared.data_option(p, help="measure on the training posts of this dataset, not on made-up ones")

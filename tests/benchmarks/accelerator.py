@@ -142,7 +142,7 @@ def measured(part: Part, left: float, variables: dict[str, str], out: Path) -> d
     return row | ({"why": why} if why else {}) | ({} if found is None else {"found": found})
 
 
-def bytes_of_history(size: str, hashtags: int = 50) -> dict[str, float]:
+def bytes_of_history(size: str) -> dict[str, float]:
     """Bytes that a step of hmemn2n/hmemn2n has to move, in float32, of a batch at its longest.
 
     With A words of the posts and N of their histories, H hops, width d, and U distinct words of the batch by table:
@@ -157,11 +157,11 @@ def bytes_of_history(size: str, hashtags: int = 50) -> dict[str, float]:
     """
     import numpy as np
 
-    from jaxtag.bench import posts
+    from jaxtag.bench import posts, step
     from jaxtag.data import order
     from jaxtag.recipes import resolve
 
-    experiment = resolve(HISTORY, size)
+    experiment, hashtags = resolve(HISTORY, size), step.HASHTAGS[HISTORY.split("/")[0]]
     made = posts.made_up(experiment, 60_000, hashtags, full=True)
     training, d, hops = experiment.training, experiment.model.embedding, experiment.model.hops
     batch = made.reading.gather(order.rows_of_step_on_host(made.rows, training.seed, 0, training.batch))
