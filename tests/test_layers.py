@@ -247,26 +247,22 @@ def test_scanned_layers_are_the_layers_one_after_the_other_and_remat_and_unrolli
     x = jnp.asarray(np.random.default_rng(10).normal(size=(2, 5, 8)), jnp.float32)
     mask = jnp.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)
     stack = TransformerStack(3, 8, 2, 16)
-    p = unbox(stack.init(KEY, x, mask, 0.0, None))["params"]
+    p = unbox(jax.jit(stack.init, static_argnums=4)(KEY, x, mask, 0.0, None))["params"]
     first = jax.tree.leaves(p)[0]
     assert len(first) == 3 and not np.array_equal(p["layers"]["feed_forward"]["wide"]["kernel"][0], first[0])
-    expected = x
+    expected, layer = x, jax.jit(partial(TransformerLayer(8, 2, 16).apply, rate=0.0, keys=None))
     for i in range(3):
-        one = {"params": jax.tree.map(lambda v, i=i: v[i], p["layers"])}
-        expected = TransformerLayer(8, 2, 16).apply(one, expected, mask, 0.0, None)
+        expected = layer({"params": jax.tree.map(lambda v, i=i: v[i], p["layers"])}, expected, mask)
     np.testing.assert_allclose(stack.apply({"params": p}, x, mask, 0.0, None), expected, atol=1e-5)
 
     def total(stack: nn.Module, p: dict) -> jax.Array:
         return (stack.apply({"params": p}, x, mask, 0.3, jax.random.split(KEY, len(x))) ** 3).sum()
 
-    kept, again = (jax.value_and_grad(partial(total, s))(p) for s in (stack, stack.clone(remat=True)))
+    kept, again = (jax.jit(jax.value_and_grad(partial(total, s)))(p) for s in (stack, stack.clone(remat=True)))
     for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(again)):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-    for remat in (
-        False,
-        True,
-    ):  # written out, sums are rounded elsewhere: as far off as an array's largest value allows
-        written = jax.value_and_grad(partial(total, stack.clone(unroll=True, remat=remat)))(p)
+    for remat in (False, True):  # written out, sums are rounded elsewhere: as far as an array's largest value allows
+        written = jax.jit(jax.value_and_grad(partial(total, stack.clone(unroll=True, remat=remat))))(p)
         for a, b in zip(jax.tree.leaves(written), jax.tree.leaves(kept)):
             np.testing.assert_allclose(a, b, atol=1e-5 * max(1, abs(b).max()), rtol=0)
     assert not np.isclose(kept[0], (expected**3).sum())  # dropout has been at work

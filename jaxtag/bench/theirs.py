@@ -1,6 +1,7 @@
 """PyTorch's side of a measurement: the twin's training step, in the fastest of the forms a user could choose."""
 
 import contextlib
+import math
 import time
 from functools import partial
 from typing import Any
@@ -183,21 +184,21 @@ class Theirs:
         return found
 
     def _settle(self, forms: tuple[str, ...], compiled: bool) -> dict[str, float]:
-        """Try every form, keep the fastest; seconds a step of each."""
+        """Try every form twice, keep the fastest; the least seconds a step of each."""
         import torch
 
         plain, tried = self._network, {}
         runs = {"": plain} | ({"compiled ": torch.compile(plain)} if compiled else {})
-        for name, run in runs.items():
-            for form in forms if not name else ("padded",):
-                self._run = run
-                self._use(form)
-                self.steps(2)
-                steps, took, started = 0, 0.0, time.perf_counter()
-                while not steps or took < TRIAL_SECONDS:
-                    self.steps(1)
-                    steps, took = steps + 1, time.perf_counter() - started
-                tried[name + form] = round(took / steps, 6)
+        ways = [(name, run, form) for name, run in runs.items() for form in (forms if not name else ("padded",))]
+        for name, run, form in ways * 2:  # the first one is tried on a process that only just began
+            self._run = run
+            self._use(form)
+            self.steps(2)
+            steps, took, started = 0, 0.0, time.perf_counter()
+            while not steps or took < TRIAL_SECONDS:
+                self.steps(1)
+                steps, took = steps + 1, time.perf_counter() - started
+            tried[name + form] = min(round(took / steps, 6), tried.get(name + form, math.inf))
         best = min(tried, key=lambda key: tried[key])
         self._run = runs["compiled " if best.startswith("compiled ") else ""]
         self._use(best.removeprefix("compiled "))

@@ -73,7 +73,7 @@ def averages(b1: float, b2: float, eps: float, corrected: bool, period: int = PE
     def rescale(_: Any, kept: tuple[Any, Any]) -> tuple[Any, Any]:
         return tuple(jax.tree.map(lambda x, by=by: float(by[-1]) * x, tree) for by, tree in zip(powers, kept))
 
-    def update(updates: Any, state: Averages, params: Any = None) -> tuple[Any, Averages]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Averages]:
         due = (state.count % period == 0).astype(jnp.int32)
         kept = state.first, state.second
         # A loop of no or one turn is done in place, where a branch would copy.
