@@ -105,7 +105,7 @@ def test_it_starts_as_bert_does() -> None:
     )
     for module, given in modules:
         more = () if isinstance(module, SoftmaxHead) else (0.0, None)
-        for path, leaf in named(unbox(module.init(key, *given, *more))):
+        for path, leaf in named(unbox(jax.jit(lambda: module.init(key, *given, *more))())):  # noqa: B023
             name = path[-1].key
             if "bias" in name or name == "scale":
                 np.testing.assert_array_equal(leaf, float(name == "scale"))
@@ -236,9 +236,10 @@ def test_the_shared_attention_learns_from_both_directions() -> None:
     h, v, masks, p = layer_given()
     layer = CrossModalLayer(WIDTH, 4, 64, "gelu", EPS, True, SPREAD)
     weigh = lambda pair: (pair[0] ** 3).sum() + (pair[1] ** 3).sum()  # noqa: E731
-    shared = jax.grad(lambda p: weigh(layer.apply({"params": p}, h, v, masks, 0.0, None)))(p)["cross_attention"]
+    given = lambda p: weigh(layer.apply({"params": p}, h, v, masks, 0.0, None))  # noqa: E731
+    shared = jax.jit(jax.grad(given))(p)["cross_attention"]
     apart = lambda p, other: weigh(transcribed(h, v, masks, p, other))  # noqa: E731
-    to_words, to_objects = jax.grad(apart, (0, 1))(p, p["cross_attention"])
+    to_words, to_objects = jax.jit(jax.grad(apart, (0, 1)))(p, p["cross_attention"])
     both = jax.tree.map(jnp.add, to_words["cross_attention"], to_objects)
     for a, b, one in zip(*map(jax.tree.leaves, (shared, both, to_objects)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3 * abs(b).max())

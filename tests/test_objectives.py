@@ -105,11 +105,14 @@ def test_what_couples_posts_says_so() -> None:
     for name, objective in OBJECTIVES.items():
         logits = jnp.asarray(rng.normal(size=(6, 3, 5) if name == "sequence" else (6, 5)), jnp.float32)
 
+        @jax.jit
+        def judged(logits: jax.Array, views: jax.Array, labels: jax.Array) -> jax.Array:
+            real = jnp.ones((1, len(labels)), bool)
+            given = Compared(*views, real, real, 0.2, True, True) if name == "hinge" else logits  # noqa: B023
+            return jnp.stack(objective(given, labels, jnp.ones(5, bool), jnp.float32(0.1)))  # noqa: B023
+
         def of(rows: slice) -> np.ndarray:
-            real = jnp.ones((1, 6), bool)[:, rows]  # noqa: B023
-            pair = Compared(views[0, :, rows], views[1, :, rows], real, real, 0.2, True, True)
-            given = pair if name == "hinge" else logits[rows]  # noqa: B023
-            return np.stack(objective(given, labels[rows], jnp.ones(5, bool), jnp.float32(0.1)))  # noqa: B023
+            return np.asarray(judged(logits[rows], views[:, :, rows], labels[rows]))  # noqa: B023
 
         alone = np.concatenate([of(slice(i, i + 1)) for i in range(6)], axis=1)
         assert np.allclose(of(slice(6)), alone, rtol=1e-6) != objective.couples
