@@ -137,7 +137,7 @@ class Model(nn.Module):
             vector = batch["vector"]
             x = jnp.broadcast_to(vector[:, None], (len(vector), s.most, vector.shape[1]))
             seen = jnp.broadcast_to(cells > 0, x.shape[:2])
-        with padding_left_out(False):  # an image has all of its cells or none
+        with padding_left_out(False):  # grids are whole: there is nothing to leave out
             states, _ = self.image_lstm(x, seen)
             return self.image_attention(states, seen)[0]
 

@@ -146,23 +146,24 @@ class Checkpoints:
         """
         path, sealed = self._folder / str(step), str(step) in self._sealed
         self._check(step)
-        items = {"state": ocp.args.StandardRestore(abstract), "memory": ocp.args.JsonRestore()}
+        restored = lambda **items: self._manager.restore(step, args=ocp.args.Composite(**items))  # noqa: E731
         try:
-            found = self._manager.restore(step, args=ocp.args.Composite(**items))
+            memory: Any = restored(memory=ocp.args.JsonRestore())["memory"]
+            self._check_format(path, memory)  # before the state, which may have other leaves in another version
+            return restored(state=ocp.args.StandardRestore(abstract))["state"], memory
+        except JaxtagError:
+            raise
         except Exception as error:
             said = f"checkpoint {path} cannot be read: {reason(error)}"
             if not sealed:
                 raise Damaged(said, f"delete {path}") from error
-            self._check_format(path, self._manager.restore(step, args=ocp.args.Composite(memory=items["memory"])))
             raise JaxtagError(said, "train again with this version, in a new folder") from error
-        self._check_format(path, found)
-        return found["state"], found["memory"]
 
-    def _check_format(self, path: Path, found: Any) -> None:
+    def _check_format(self, path: Path, memory: Any) -> None:
         """Refuse what another version saved, or what is no memory."""
-        if not isinstance(found["memory"], dict):
+        if not isinstance(memory, dict):
             raise Damaged(f"checkpoint {path} cannot be read: its memory is no object", f"delete {path}")
-        if (given := found["memory"].get("format")) != FORMAT:
+        if (given := memory.get("format")) != FORMAT:
             raise JaxtagError(
                 f"checkpoint {path} has format {given}, this jaxtag reads format {FORMAT}",
                 "train again with this version, in a new folder",

@@ -55,8 +55,8 @@ def averages(b1: float, b2: float, eps: float, corrected: bool, period: int = PE
 
     Adam, of gradients that may be a `RowGradient`. Nothing decays at each step: gradients are added by the weight
     (1−b1)/b1ᵏ that makes up for it, and every `period` steps what is kept is multiplied by b1ᵏ. So a step reads and
-    writes a large table, and of its averages, which it has to read, writes the rows of the batch alone: half of what
-    their decay would move. The numbers are Adam's but for rounding.
+    writes a large table, and of its averages, which it reads, writes the rows of the batch alone: it moves half of what
+    it would if they decayed. The numbers are Adam's but for rounding.
 
     Args:
       b1, b2: how much of m and v a step keeps.
